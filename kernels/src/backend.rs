@@ -1,0 +1,156 @@
+//! The primitives that a device must offer.
+//!
+//! Callers check shapes; a backend may trust them. Every view may have any strides: zero, negative, overlapping. Results
+//! are new buffers in row-major order unless a primitive says that it writes into one it was given. Floating-point
+//! primitives take every float type; `f16` and `bf16` are computed in `f32` and rounded once at the end.
+
+use std::fmt::Debug;
+
+use crate::{Buffer, DType, Layout, Result, Scalar, View};
+
+pub use crate::pointwise::{Binary, Compare, Unary};
+pub use crate::random::{Distribution, RandomKey};
+
+/// What [`Backend::reduce`] makes of many elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduce {
+    /// The sum; 0 of nothing.
+    Sum,
+    /// The product; 1 of nothing.
+    Prod,
+    /// The arithmetic mean; NaN of nothing. Floats only.
+    Mean,
+    /// The largest; NaN if any is NaN. Of nothing: the lowest value of the type (-inf for floats).
+    Max,
+    /// The smallest; NaN if any is NaN. Of nothing: the highest value of the type (+inf for floats).
+    Min,
+}
+
+/// What [`Backend::arg_reduce`] looks for. The first of equals wins; a NaN wins over all numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ArgReduce {
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+}
+
+/// How [`Backend::sgd_step`] updates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Step size.
+    pub learning_rate: f64,
+    /// Share of the last step that is kept, 0 for none.
+    pub momentum: f64,
+    /// Whether the gradient is looked at ahead of the step (Nesterov 1983, in Sutskever's form).
+    pub nesterov: bool,
+}
+
+/// How [`Backend::adam_step`] updates (Kingma and Ba 2015, algorithm 1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// Step size.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment. Keras adds it before, PyTorch after the bias correction.
+    pub epsilon: f64,
+    /// Whether `epsilon` is added before the bias correction (Keras) or after it (PyTorch).
+    pub epsilon_inside: bool,
+    /// How many steps were taken, counting this one: 1 at the first.
+    pub step: u64,
+}
+
+/// A device's arithmetic. Object-safe, so that a tensor carries its device as a value.
+pub trait Backend: Debug + Send + Sync {
+    /// What users call the device: `cpu`, `reference`, `cuda:0`.
+    fn name(&self) -> &'static str;
+
+    // Memory.
+
+    /// Brings host memory to the device.
+    fn upload(&self, host: Buffer) -> Result<Buffer>;
+    /// Brings device memory to the host.
+    fn download(&self, buffer: &Buffer) -> Result<Buffer>;
+    /// `len` equal values.
+    fn full(&self, dtype: DType, len: usize, value: Scalar) -> Result<Buffer>;
+    /// `len` random values of a float type; element `i` depends on nothing but the distribution, `key` and `i`.
+    fn random(&self, dtype: DType, len: usize, distribution: Distribution, key: RandomKey) -> Result<Buffer>;
+    /// The elements of `x` in row-major order.
+    fn copy(&self, x: View) -> Result<Buffer>;
+    /// Writes the elements of `x` to the places of `y` that `at` describes; `at` has the shape of `x` and no two of its
+    /// elements share a place.
+    fn copy_into(&self, x: View, y: &mut Buffer, at: &Layout) -> Result<()>;
+    /// The elements as `to`: rounded to nearest even between floats, towards zero and saturating to integers (NaN to 0),
+    /// "not zero" to truth values.
+    fn cast(&self, x: View, to: DType) -> Result<Buffer>;
+
+    // Pointwise. Operands have one shape (broadcast by the caller) and one type.
+
+    /// `op` of every element; see [`Unary`] for each function.
+    fn unary(&self, op: Unary, x: View) -> Result<Buffer>;
+    /// `op` of every pair; see [`Binary`] for each function.
+    fn binary(&self, op: Binary, a: View, b: View) -> Result<Buffer>;
+    /// Whether `op` holds for each pair, as [`DType::Bool`]; comparisons with NaN are false but for `Ne`.
+    fn compare(&self, op: Compare, a: View, b: View) -> Result<Buffer>;
+    /// `a` where `condition` (a [`DType::Bool`]) holds, else `b`.
+    fn select(&self, condition: View, a: View, b: View) -> Result<Buffer>;
+
+    // Along dimensions.
+
+    /// `op` over `axes` (ascending, without repeats), which vanish from the result's shape. Sums of `f32` are exact to a
+    /// few units in the last place of the sum of magnitudes; partial results are combined in an order that depends on
+    /// the shape alone. Integers wrap. `U8` and `Bool` sum and multiply to `I64`; every other combination keeps the type.
+    fn reduce(&self, op: Reduce, x: View, axes: &[usize]) -> Result<Buffer>;
+    /// The index, as `I64`, of what `op` looks for along `axis`, which vanishes; its size is not 0.
+    fn arg_reduce(&self, op: ArgReduce, x: View, axis: usize) -> Result<Buffer>;
+    /// Running sums along `axis`, from its first element on.
+    fn cumsum(&self, x: View, axis: usize) -> Result<Buffer>;
+    /// The elements in order along `axis` and, as `I64`, where each stood. Stable; NaN counts as the largest.
+    fn sort(&self, x: View, axis: usize, descending: bool) -> Result<(Buffer, Buffer)>;
+
+    // Linear algebra.
+
+    /// `a` (`[.., m, k]`) times `b` (`[.., k, n]`) for equal leading dimensions; floats only.
+    fn matmul(&self, a: View, b: View) -> Result<Buffer>;
+
+    // By index. An index is an `I64` or `I32`; one outside `0..size` is an error.
+
+    /// `y[.., i, ..] = x[.., index[.., i, ..], ..]` along `axis`; `index` has the shape of `y`, and that of `x` but for
+    /// `axis`.
+    fn gather(&self, x: View, index: View, axis: usize) -> Result<Buffer>;
+    /// A copy of `x` with `source` added at the places that [`Backend::gather`] with `index` would read, in row-major
+    /// order of `index`.
+    fn scatter_add(&self, x: View, index: View, source: View, axis: usize) -> Result<Buffer>;
+    /// The slices of `x` along `axis` that `index`, of one dimension, names.
+    fn index_select(&self, x: View, index: View, axis: usize) -> Result<Buffer>;
+    /// A copy of `x` with the slices of `source` added to the slices that `index` names, in order.
+    fn index_add(&self, x: View, index: View, source: View, axis: usize) -> Result<Buffer>;
+
+    // Fused. Computed stably: the largest element is subtracted before exponentials are taken.
+
+    /// `exp(x) / sum(exp(x))` along `axis`.
+    fn softmax(&self, x: View, axis: usize) -> Result<Buffer>;
+    /// The gradient of [`Backend::softmax`] from its output: `y * (dy - sum(y * dy))`.
+    fn softmax_grad(&self, y: View, dy: View, axis: usize) -> Result<Buffer>;
+    /// `x - log(sum(exp(x)))` along `axis`.
+    fn log_softmax(&self, x: View, axis: usize) -> Result<Buffer>;
+    /// The gradient of [`Backend::log_softmax`] from its output: `dy - exp(y) * sum(dy)`.
+    fn log_softmax_grad(&self, y: View, dy: View, axis: usize) -> Result<Buffer>;
+    /// For each row of `logits` (`[n, classes]`) the loss `-log_softmax(row)[label]`; `labels` are `[n]`, `I64`.
+    fn cross_entropy(&self, logits: View, labels: View) -> Result<Buffer>;
+    /// The gradient of [`Backend::cross_entropy`]: `(softmax(row) - one_hot(label)) * dy`, with one `dy` for each row.
+    fn cross_entropy_grad(&self, logits: View, labels: View, dy: View) -> Result<Buffer>;
+
+    // In place, for optimizers. All are row-major, of one float type and length.
+
+    /// One step of gradient descent on `weights`; `velocity` is there exactly when the momentum is not 0.
+    ///
+    /// `v = momentum * v - rate * g`, then `w += v`, or with Nesterov `w += momentum * v - rate * g` (Keras' form).
+    fn sgd_step(&self, how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()>;
+    /// One step of Adam on `weights` with its moments.
+    fn adam_step(&self, how: &Adam, weights: &mut Buffer, gradient: View, m: &mut Buffer, v: &mut Buffer)
+    -> Result<()>;
+}

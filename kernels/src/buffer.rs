@@ -1,0 +1,133 @@
+//! Typed memory, and views into it.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use crate::{DType, Element, Layout, Scalar, with_element};
+
+pub mod memory;
+
+/// Owned memory for `len` elements of one type, aligned to 64 bytes and taken from [`memory`]'s pool.
+///
+/// All bytes are initialised, though with leftovers where [`Buffer::unspecified`] made it.
+#[derive(Debug)]
+pub struct Buffer {
+    dtype: DType,
+    len: usize,
+    block: memory::Block,
+}
+
+impl Buffer {
+    /// A buffer whose values are unspecified: for callers that overwrite every element.
+    pub fn unspecified(dtype: DType, len: usize) -> Self {
+        let bytes = len.checked_mul(dtype.size()).expect("callers check sizes before taking memory");
+        Self { dtype, len, block: memory::Block::take(bytes) }
+    }
+
+    /// A buffer of `len` equal values.
+    pub fn full(dtype: DType, len: usize, value: Scalar) -> Self {
+        let mut buffer = Self::unspecified(dtype, len);
+        with_element!(dtype, T => buffer.as_mut_slice::<T>().fill(T::from_scalar(value)));
+        buffer
+    }
+
+    /// A buffer with a copy of `values`.
+    pub fn from_slice<T: Element>(values: &[T]) -> Self {
+        let mut buffer = Self::unspecified(T::DTYPE, values.len());
+        buffer.as_mut_slice::<T>().copy_from_slice(values);
+        buffer
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The memory as bytes, in the machine's byte order.
+    pub fn bytes(&self) -> &[u8] {
+        &self.block.bytes()[..self.len * self.dtype.size()]
+    }
+
+    /// The memory as bytes, for writing.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.block.bytes_mut()[..self.len * self.dtype.size()]
+    }
+
+    /// The elements.
+    ///
+    /// # Panics
+    /// If `T` is not the element type: a fault in the calling kernel, never of a user's input.
+    pub fn as_slice<T: Element>(&self) -> &[T] {
+        assert_eq!(T::DTYPE, self.dtype, "buffer holds {}, kernel reads {}", self.dtype, T::DTYPE);
+        cast_slice(self.bytes())
+    }
+
+    /// The elements, for writing.
+    ///
+    /// # Panics
+    /// If `T` is not the element type.
+    pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
+        assert_eq!(T::DTYPE, self.dtype, "buffer holds {}, kernel writes {}", self.dtype, T::DTYPE);
+        cast_slice_mut(self.bytes_mut())
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut copy = Self::unspecified(self.dtype, self.len);
+        copy.bytes_mut().copy_from_slice(self.bytes());
+        copy
+    }
+}
+
+/// A buffer seen through a layout; what primitives take.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The memory.
+    pub buffer: &'a Buffer,
+    /// Which elements of it, in which order.
+    pub layout: &'a Layout,
+}
+
+impl<'a> View<'a> {
+    /// `buffer` seen through `layout`.
+    pub fn new(buffer: &'a Buffer, layout: &'a Layout) -> Self {
+        debug_assert!(layout.fits(buffer.len()), "{layout:?} reaches outside a buffer of {}", buffer.len());
+        Self { buffer, layout }
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.buffer.dtype()
+    }
+
+    /// The sizes of the dimensions.
+    pub fn shape(&self) -> &'a [usize] {
+        self.layout.shape()
+    }
+
+    /// The number of elements seen.
+    pub fn len(&self) -> usize {
+        self.layout.len()
+    }
+
+    /// Whether no element is seen.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as one slice, where they stand in row-major order without gaps.
+    pub fn contiguous<T: Element>(&self) -> Option<&'a [T]> {
+        let start = self.layout.offset();
+        self.layout.is_contiguous().then(|| &self.buffer.as_slice::<T>()[start..start + self.len()])
+    }
+}

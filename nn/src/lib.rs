@@ -1,0 +1,1 @@
+//! Layers, losses, optimizers, data and the training loop.
