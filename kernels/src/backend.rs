@@ -106,7 +106,7 @@ pub trait Backend: Debug + Send + Sync {
     fn reduce(&self, op: Reduce, x: View, axes: &[usize]) -> Result<Buffer>;
     /// The index, as `I64`, of what `op` looks for along `axis`, which vanishes; its size is not 0.
     fn arg_reduce(&self, op: ArgReduce, x: View, axis: usize) -> Result<Buffer>;
-    /// Running sums along `axis`, from its first element on.
+    /// Running sums along `axis`, from its first element on; the types are those of [`Reduce::Sum`].
     fn cumsum(&self, x: View, axis: usize) -> Result<Buffer>;
     /// The elements in order along `axis` and, as `I64`, where each stood. Stable; NaN counts as the largest.
     fn sort(&self, x: View, axis: usize, descending: bool) -> Result<(Buffer, Buffer)>;

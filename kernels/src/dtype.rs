@@ -104,6 +104,8 @@ pub trait Element: Pod + PartialEq + fmt::Debug + Send + Sync {
     const DTYPE: DType;
     /// The value, rounded to this type (floats to integers: towards zero, saturating; to [`Bool`]: whether not zero).
     fn from_scalar(value: Scalar) -> Self;
+    /// The whole number, wrapped around to this type's range (floats: rounded; to [`Bool`]: whether not zero).
+    fn wrap(value: i64) -> Self;
     /// The value without loss.
     fn to_scalar(self) -> Scalar;
 }
@@ -133,14 +135,43 @@ impl Scalar {
             Scalar::Int(x) => x,
         }
     }
+
+    /// The value as an element, rounded as [`Element::from_scalar`] says.
+    pub fn to<T: Element>(self) -> T {
+        T::from_scalar(self)
+    }
+
+    /// The value in single precision, rounded once.
+    fn as_f32(self) -> f32 {
+        match self {
+            Scalar::Float(x) => x as f32,
+            Scalar::Int(x) => x as f32,
+        }
+    }
+
+    /// The value in single precision, rounded to odd: where it is inexact, the last bit is set.
+    ///
+    /// Such a value keeps which side of a tie it came from, so that rounding it to a type narrower by two bits or more
+    /// gives what rounding once would have given (Boldo and Melquiond 2008).
+    fn as_odd_f32(self) -> f32 {
+        let exact = self.as_f64();
+        let near = exact as f32;
+        if f64::from(near) == exact || !near.is_finite() {
+            return near;
+        }
+        let towards_zero = near.to_bits() - u32::from(f64::from(near).abs() > exact.abs());
+        f32::from_bits(towards_zero | 1)
+    }
 }
 
 macro_rules! element {
-    ($($type:ty => $dtype:ident, $scalar:ident, |$s:ident| $from:expr, |$x:ident| $to:expr;)*) => {$(
+    ($($type:ty => $dtype:ident, $scalar:ident, |$s:ident| $from:expr, |$w:ident| $wrap:expr, |$x:ident| $to:expr;)*) => {$(
         impl Element for $type {
             const DTYPE: DType = DType::$dtype;
             #[inline(always)]
             fn from_scalar($s: Scalar) -> Self { $from }
+            #[inline(always)]
+            fn wrap($w: i64) -> Self { $wrap }
             #[inline(always)]
             fn to_scalar(self) -> Scalar { let $x = self; Scalar::$scalar($to) }
         }
@@ -151,14 +182,14 @@ macro_rules! element {
 }
 
 element! {
-    f32  => F32,  Float, |s| s.as_f64() as f32,               |x| f64::from(x);
-    f64  => F64,  Float, |s| s.as_f64(),                      |x| x;
-    f16  => F16,  Float, |s| f16::from_f64(s.as_f64()),       |x| x.to_f64();
-    bf16 => BF16, Float, |s| bf16::from_f64(s.as_f64()),      |x| x.to_f64();
-    i32  => I32,  Int,   |s| s.as_i64().clamp(i32::MIN.into(), i32::MAX.into()) as i32, |x| i64::from(x);
-    i64  => I64,  Int,   |s| s.as_i64(),                      |x| x;
-    u8   => U8,   Int,   |s| s.as_i64().clamp(0, 255) as u8,  |x| i64::from(x);
-    Bool => Bool, Int,   |s| Bool::from(s.as_f64() != 0.0),   |x| i64::from(x.get());
+    f32  => F32,  Float, |s| s.as_f32(),                      |w| w as f32,                  |x| f64::from(x);
+    f64  => F64,  Float, |s| s.as_f64(),                      |w| w as f64,                  |x| x;
+    f16  => F16,  Float, |s| f16::from_f32(s.as_odd_f32()),   |w| Scalar::Int(w).to(),       |x| x.to_f64();
+    bf16 => BF16, Float, |s| bf16::from_f32(s.as_odd_f32()),  |w| Scalar::Int(w).to(),       |x| x.to_f64();
+    i32  => I32,  Int,   |s| s.as_i64().clamp(i32::MIN.into(), i32::MAX.into()) as i32, |w| w as i32, |x| i64::from(x);
+    i64  => I64,  Int,   |s| s.as_i64(),                      |w| w,                         |x| x;
+    u8   => U8,   Int,   |s| s.as_i64().clamp(0, 255) as u8,  |w| w as u8,                   |x| i64::from(x);
+    Bool => Bool, Int,   |s| Bool::from(s.as_f64() != 0.0),   |w| Bool::from(w != 0),        |x| i64::from(x.get());
 }
 
 impl From<bool> for Scalar {
@@ -212,3 +243,30 @@ macro_rules! with_element {
 pub type Half = f16;
 /// The upper half of an `f32`, under a name that [`with_element!`] can reach from any crate.
 pub type BHalf = bf16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_floats_are_rounded_once() {
+        // Just above the middle between 1 and the next number: single precision alone would fall on the tie.
+        let above = Scalar::Float(1.0 + 2f64.powi(-11) + 2f64.powi(-40));
+        assert_eq!(above.to::<f16>().to_f64(), 1.0 + 2f64.powi(-10));
+        let above = Scalar::Float(-1.0 - 2f64.powi(-8) - 2f64.powi(-40));
+        assert_eq!(above.to::<bf16>().to_f64(), -1.0 - 2f64.powi(-7));
+        let below = Scalar::Float(1.0 + 3.0 * 2f64.powi(-11) - 2f64.powi(-40));
+        assert_eq!(below.to::<f16>().to_f64(), 1.0 + 2f64.powi(-10));
+        assert!(Scalar::Float(f64::NAN).to::<f16>().is_nan());
+        assert_eq!(Scalar::Float(1e300).to::<bf16>(), bf16::INFINITY);
+        assert_eq!(Scalar::Float(1e-300).to::<f16>().to_f64(), 0.0);
+    }
+
+    #[test]
+    fn integers_saturate_or_wrap() {
+        assert_eq!(Scalar::Float(300.0).to::<u8>(), 255);
+        assert_eq!(Scalar::Float(f64::NAN).to::<i64>(), 0);
+        assert_eq!(Scalar::Int(i64::MAX).to::<i32>(), i32::MAX);
+        assert_eq!((u8::wrap(-1), i32::wrap(1 << 32), Bool::wrap(2).get()), (255, 0, true));
+    }
+}

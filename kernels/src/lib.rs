@@ -11,9 +11,11 @@ pub mod error;
 pub mod layout;
 pub mod pointwise;
 pub mod random;
+pub mod reference;
 
 pub use backend::{ArgReduce, Backend, Binary, Compare, Distribution, RandomKey, Reduce, Unary};
 pub use buffer::{Buffer, View, memory};
 pub use dtype::{Bool, DType, Element, Scalar};
 pub use error::{Error, Result};
 pub use layout::{Dims, Layout};
+pub use reference::{REFERENCE, Reference};

@@ -115,7 +115,7 @@ unary! {
     /// `max(x, 0)`.
     Relu => "relu", |x| if x < 0.0 { 0.0 } else { x };
     /// `min(max(x, 0), 6)`.
-    Relu6 => "relu6", |x| if x < 0.0 { 0.0 } else if x > 6.0 { 6.0 } else { x };
+    Relu6 => "relu6", |x| x.clamp(0.0, 6.0);
     /// `x` above 0, `slope * x` elsewhere.
     LeakyRelu(slope = 0.2) => "leaky_relu", |x| if x > 0.0 { x } else { slope * x };
     /// `x` above 0, `alpha * (e^x - 1)` elsewhere (Clevert et al. 2016).
@@ -148,10 +148,24 @@ unary! {
     };
     /// `x * tanh(softplus(x))` (Misra 2019).
     Mish => "mish", |x| x * softplus(x).tanh();
-    /// `min(max(x, low), high)`. Also for integers.
+    /// `min(max(x, low), high)`. Also for integers, whose bounds are the whole numbers from `low` to `high`.
     Clamp(low = -0.5, high = 0.75) => "clamp", |x| if x < low { low } else if x > high { high } else { x };
     /// `x^exponent` for a constant exponent.
     Powf(exponent = 2.5) => "powf", |x| x.powf(exponent);
+}
+
+impl Unary {
+    /// The value for integers; `None` where the function has none. The result wraps to the type.
+    pub fn reference_int(self, x: i64) -> Option<i64> {
+        match self {
+            Unary::Neg => Some(x.wrapping_neg()),
+            Unary::Abs => Some(x.wrapping_abs()),
+            Unary::Sign => Some(x.signum()),
+            Unary::Square => Some(x.wrapping_mul(x)),
+            Unary::Clamp(low, high) => Some(x.max(low.ceil() as i64).min(high.floor() as i64)),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! binary {

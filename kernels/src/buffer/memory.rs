@@ -150,7 +150,7 @@ mod tests {
     fn classes_hold_what_was_asked_for_and_waste_at_most_a_fifth() {
         for bytes in (0..5000).chain([65_535, 65_536, 65_537, 1_000_003]) {
             let size = size_class(bytes);
-            assert!(size >= bytes.max(1) && size % ALIGN == 0, "{bytes} bytes got {size}");
+            assert!(size >= bytes.max(1) && size.is_multiple_of(ALIGN), "{bytes} bytes got {size}");
             let rounded = bytes.next_multiple_of(ALIGN);
             assert!(size < 4 * ALIGN || (size - rounded) * 5 <= size, "{bytes} bytes waste much of {size}");
             assert_eq!(size_class(size), size, "a class is its own class");
