@@ -40,6 +40,9 @@ pub enum Error {
     /// `GRADUS_ISA` asks for what this machine lacks, or for something unknown.
     #[error("{0}")]
     Isa(String),
+    /// The number of threads cannot be what was asked for.
+    #[error("{0}")]
+    Threads(String),
     /// A device could not be opened.
     #[error("{0}")]
     Device(String),

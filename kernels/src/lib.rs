@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod buffer;
+pub mod cpu;
 pub mod dtype;
 pub mod error;
 pub mod layout;

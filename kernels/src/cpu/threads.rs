@@ -1,0 +1,129 @@
+//! Cutting work into chunks for several threads.
+//!
+//! Chunks depend on the size of the work alone, never on how many threads there are, and partial results come back in
+//! the order of the chunks: the same bits at any thread count. Work that is too small to pay for waking another thread
+//! runs on the calling one.
+//!
+//! A caller that is itself a worker ([`run`]) hands out halves and takes back what nobody stole, which costs next to
+//! nothing; any other caller sleeps until a worker has done it all. So programs start their work through [`run`].
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+use crate::{Error, Result};
+
+/// How much work a chunk is at least, in passes of one element: some ten microseconds, several times what it costs to wake
+/// a sleeping thread.
+pub const GRAIN: usize = 1 << 15;
+
+/// More threads than this are a slip of the hand.
+pub const MAX_THREADS: usize = 1024;
+
+/// What [`set_threads`] was told, 0 before.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets how many threads kernels use; to be called once, before the first kernel. With 1 no thread is ever woken.
+///
+/// # Errors
+/// If `count` is 0 or absurd, or threads are running already.
+pub fn set_threads(count: usize) -> Result<()> {
+    if count == 0 || count > MAX_THREADS {
+        return Err(Error::Threads(format!("threads: {count} is out of range; give a number from 1 to {MAX_THREADS}")));
+    }
+    if count > 1 {
+        let built = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+        built.map_err(|error| Error::Threads(format!("threads: cannot start {count}: {error}")))?;
+    }
+    THREADS.store(count, Relaxed);
+    Ok(())
+}
+
+/// How many threads kernels use when called from here.
+pub fn threads() -> usize {
+    // Asking rayon outside a worker starts its threads, which a run with one thread never needs.
+    match THREADS.load(Relaxed) {
+        1 if rayon::current_thread_index().is_none() => 1,
+        _ => rayon::current_num_threads(),
+    }
+}
+
+/// Runs `f` on one of the threads that kernels use, so that they share work with their caller instead of putting it to
+/// sleep.
+pub fn run<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    if threads() == 1 { f() } else { rayon::scope(|_| f()) }
+}
+
+/// The length of a chunk of `len` elements of which each costs `cost` (1: read and write; 10: a dozen instructions).
+///
+/// A multiple of 64 elements, so that chunks of aligned memory are aligned. Depends on nothing but the arguments.
+pub fn chunk_len(len: usize, cost: usize) -> usize {
+    let smallest = (GRAIN / cost.max(1)).max(1);
+    // More than some hundred chunks balance no better and only cost bookkeeping.
+    smallest.max(len / 256).next_multiple_of(64)
+}
+
+/// Calls `f(start, chunk)` for consecutive chunks of `chunk` elements of `y`, the last one shorter.
+pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let chunk = chunk.max(1);
+    if y.len() <= chunk || threads() == 1 {
+        y.chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y));
+    } else {
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y));
+    }
+}
+
+/// `f(range)` for consecutive ranges of `chunk` numbers that cover `0..len`, in order.
+pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+    let chunk = chunk.max(1);
+    let range = |i: usize| i * chunk..len.min((i + 1) * chunk);
+    map_tasks(len.div_ceil(chunk), |i| f(range(i)))
+}
+
+/// `f(0)`, `f(1)`, … up to `count`, in order; each is worth a chunk's work.
+pub fn map_tasks<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    if count <= 1 || threads() == 1 {
+        (0..count).map(f).collect()
+    } else {
+        (0..count).into_par_iter().map(&f).collect()
+    }
+}
+
+/// Calls `f(0)`, `f(1)`, … up to `count` in any order; each is worth a chunk's work.
+pub fn for_tasks(count: usize, f: impl Fn(usize) + Sync) {
+    if count <= 1 || threads() == 1 {
+        (0..count).for_each(f);
+    } else {
+        (0..count).into_par_iter().for_each(&f);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_everything_once_and_in_order() {
+        for len in [0, 1, 63, 64, 65, 1000, 100_000] {
+            let mut y = vec![0; len];
+            for_chunks(&mut y, 64, |start, y| y.iter_mut().enumerate().for_each(|(i, y)| *y += start + i));
+            assert!(y.iter().copied().eq(0..len), "{len}");
+            let parts = map_chunks(len, 64, |range| range.collect::<Vec<_>>());
+            assert!(parts.into_iter().flatten().eq(0..len), "{len}");
+        }
+    }
+
+    #[test]
+    fn absurd_counts_are_refused() {
+        for count in [0, MAX_THREADS + 1, usize::MAX] {
+            assert!(set_threads(count).unwrap_err().to_string().contains("1 to 1024"));
+        }
+    }
+
+    #[test]
+    fn a_pool_is_asked_for_its_own_size() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert_eq!(pool.install(threads), 3);
+    }
+}
