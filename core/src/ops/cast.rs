@@ -1,0 +1,72 @@
+//! Element types and devices.
+
+use super::binary::combine_types;
+use crate::grad::{Grads, Op, Saved, apply};
+use crate::{DType, Device, Result, Tensor};
+
+impl Tensor {
+    /// The same values as `dtype`: rounded to nearest between floats, towards zero to integers, "not zero" to truth values.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.dtype() {
+            return Ok(self.clone());
+        }
+        apply(Cast { from: self.dtype(), to: dtype }, &[self])
+    }
+
+    /// The same values on `device`.
+    pub fn to_device(&self, device: Device) -> Result<Tensor> {
+        if device == self.device() {
+            return Ok(self.clone());
+        }
+        apply(Move { from: self.device(), to: device }, &[self])
+    }
+
+    /// Both in the type that holds the values of both.
+    pub(super) fn same_type(&self, other: &Tensor) -> Result<(Tensor, Tensor)> {
+        let dtype = combine_types(self.dtype(), other.dtype());
+        Ok((self.to_dtype(dtype)?, other.to_dtype(dtype)?))
+    }
+}
+
+#[derive(Debug)]
+struct Cast {
+    from: DType,
+    to: DType,
+}
+
+impl Op for Cast {
+    fn name(&self) -> &'static str {
+        "to_dtype"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let x = inputs[0];
+        x.computed(x.backend().cast(x.view(), self.to)?, x.shape())
+    }
+
+    fn backward(&self, _: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
+        grads.wrt(0, || dy.to_dtype(self.from))
+    }
+}
+
+#[derive(Debug)]
+struct Move {
+    from: Device,
+    to: Device,
+}
+
+impl Op for Move {
+    fn name(&self) -> &'static str {
+        "to_device"
+    }
+
+    fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let x = inputs[0];
+        let host = x.backend().download(&x.backend().copy(x.view())?)?;
+        Tensor::from_buffer(self.to.backend().upload(host)?, x.shape(), self.to)
+    }
+
+    fn backward(&self, _: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
+        grads.wrt(0, || dy.to_device(self.from))
+    }
+}
