@@ -1,0 +1,81 @@
+//! Data sets that have names: what they are, where they lie, how they come here.
+
+pub mod catalog;
+pub mod content;
+mod embedded;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+pub mod search;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::failure::Failure;
+use catalog::Source;
+use content::Verdict;
+use search::{At, Found};
+
+/// The bundled copy of a file, as its package ships it.
+pub use embedded::file as bundled;
+
+/// A file of a data set as it was found, for reports.
+#[derive(Debug, serde::Serialize)]
+pub struct Piece {
+    /// Its name in the catalog, or the NPZ that holds all.
+    pub name: String,
+    /// Its path; none inside the binary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// How many bytes it takes as it lies there.
+    pub bytes: u64,
+}
+
+/// The files of a set that was found.
+pub fn pieces(found: &Found) -> Vec<Piece> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let names = found.source.files.iter().map(|file| file.name.to_owned());
+    match &found.at {
+        At::Files(paths) => names
+            .zip(paths)
+            .map(|(name, path)| Piece { name, path: Some(path.display().to_string()), bytes: length(path) })
+            .collect(),
+        At::Npz(path) => vec![Piece {
+            name: found.source.npz.unwrap_or_default().to_owned(),
+            path: Some(path.display().to_string()),
+            bytes: length(path),
+        }],
+        At::Embedded(files) => {
+            names.zip(files).map(|(name, file)| Piece { name, path: None, bytes: file.len() as u64 }).collect()
+        }
+    }
+}
+
+/// Compares every file with the catalog; none for an NPZ, which holds the same arrays in another form.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn verify(found: &Found) -> Result<Vec<(&'static str, Verdict)>, Failure> {
+    let compare = |i: usize, read: &mut dyn Read| content::compare(&found.source.files[i], read);
+    let verdict = |i: usize| -> io::Result<Verdict> {
+        match &found.at {
+            At::Files(paths) => compare(i, &mut File::open(&paths[i])?),
+            At::Embedded(files) => compare(i, &mut &files[i][..]),
+            At::Npz(_) => Ok(Verdict::Genuine),
+        }
+    };
+    let files = match found.at {
+        At::Npz(_) => &[],
+        _ => found.source.files,
+    };
+    let named = files.iter().enumerate().map(|(i, file)| {
+        let verdict = verdict(i).map_err(|error| Failure::io(format!("{} of {}", file.name, found.describe()), &error));
+        verdict.map(|verdict| (file.name, verdict))
+    });
+    named.collect()
+}
+
+/// Whether the binary holds all files of a set.
+pub fn is_bundled(source: &Source) -> bool {
+    source.files.iter().all(|file| bundled(source.name, file.name).is_some())
+}
