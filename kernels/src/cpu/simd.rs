@@ -171,7 +171,8 @@ mul_add!(f32 f64);
 ///
 /// Inside a body the constant `FMA` tells whether [`mul_add`](mul_add()) is one instruction. Everything that a body calls
 /// must be inlined into it (`#[inline(always)]`, small generic functions, closures), since what stays a call of its own is
-/// compiled for the baseline only. Type parameters are listed by name, and their bounds stand in brackets after `where`:
+/// compiled for the baseline only. Type parameters are listed by name, constant ones after a semicolon (`<T; const N: usize>`),
+/// and bounds stand in brackets after `where`:
 ///
 /// ```
 /// use gradus_kernels::cpu::simd::{MulAdd, mul_add};
@@ -193,39 +194,39 @@ mul_add!(f32 f64);
 macro_rules! simd {
     ($(
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident $(<$($G:ident),+>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+        $vis:vis fn $name:ident $(<$($G:ident),+ $(; $(const $N:ident: $Size:ty),+)?>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)?
         $(where [$($bounds:tt)*])?
         $body:block
     )*) => {$(
         $(#[$meta])*
-        $vis fn $name $(<$($G),+>)? ($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? {
+        $vis fn $name $(<$($G,)+ $($(const $N: $Size),+)?>)? ($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? {
             // Every variant takes its parameters from here, so the body is written, and type-checked, once.
             #[inline(always)]
             #[allow(unused_mut, clippy::too_many_arguments, clippy::extra_unused_type_parameters)]
-            fn body<const FMA: bool, $($($G),+)?>($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? $body
+            fn body<const FMA: bool, $($($G,)+ $($(const $N: $Size),+)?)?>($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx512 $(<$($G),+>)? ($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? {
-                body::<true, $($($G),+)?>($($arg),*)
+            fn avx512 $(<$($G,)+ $($(const $N: $Size),+)?>)? ($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? {
+                body::<true, $($($G,)+ $($($N),+)?)?>($($arg),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
-            fn avx2 $(<$($G),+>)? ($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? {
-                body::<true, $($($G),+)?>($($arg),*)
+            fn avx2 $(<$($G,)+ $($(const $N: $Size),+)?>)? ($($arg: $type),*) $(-> $result)? $(where $($bounds)*)? {
+                body::<true, $($($G,)+ $($($N),+)?)?>($($arg),*)
             }
 
             match $crate::cpu::simd::Isa::get() {
                 // SAFETY: `Isa::get` only names what this machine was seen to have.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::cpu::simd::Isa::Avx512 => unsafe { avx512 $(::<$($G,)+ $($($N),+)?>)? ($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body::<{ $crate::cpu::simd::Isa::BASELINE_HAS_FMA }, $($($G),+)?>($($arg),*),
+                $crate::cpu::simd::Isa::Avx2 => unsafe { avx2 $(::<$($G,)+ $($($N),+)?>)? ($($arg),*) },
+                _ => body::<{ $crate::cpu::simd::Isa::BASELINE_HAS_FMA }, $($($G,)+ $($($N),+)?)?>($($arg),*),
             }
         }
     )*};

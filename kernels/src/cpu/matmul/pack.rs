@@ -1,0 +1,210 @@
+//! Packing: blocks of the operands in the order in which the microkernel reads them, where that pays.
+
+use std::ops::Range;
+
+use super::lane::Lane;
+use super::tile::Kernels;
+use super::{Number, Operand, Problem, Steps, heights};
+use crate::Buffer;
+
+/// A block of `a` and how tiles find their rows in it.
+pub(super) struct Rows<T> {
+    form: Form,
+    memory: Memory<T>,
+    /// The rows and the part of `k` that the block holds.
+    rows: Range<usize>,
+    k: Range<usize>,
+}
+
+/// Where the elements of a block of `a` are.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// Where they always were.
+    Direct,
+    /// Copied row by row, this far apart: columns were neighbours and stay so.
+    Copied(usize),
+    /// One tile after the other, each column by column.
+    Tiled,
+}
+
+impl<T: Number> Rows<T> {
+    /// Memory for blocks of `a` as large as `steps` says, for a product of `m` rows and `n` columns.
+    pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
+        let form = if p.a.col == 1 {
+            // Rows a power of two apart compete for the same few places of the cache.
+            let stride = p.a.row.unsigned_abs() * size_of::<T>();
+            let compete = stride.is_multiple_of(1024) && m > 8;
+            let short = n <= 4 * kernels.width();
+            if short && !compete { Form::Direct } else { Form::Copied(steps.k + 64 / size_of::<T>()) }
+        } else if p.a.row == 1 && n <= 4 * kernels.width() {
+            Form::Direct
+        } else {
+            Form::Tiled
+        };
+        let len = match form {
+            Form::Direct => 0,
+            Form::Copied(distance) => steps.m.min(m) * distance,
+            Form::Tiled => steps.m.min(m) * steps.k,
+        };
+        Self { form, memory: Memory::new(len), rows: 0..0, k: 0..0 }
+    }
+
+    /// Takes in the elements of `a` in `rows` and `k`.
+    ///
+    /// # Safety
+    /// They may be read.
+    pub unsafe fn fill(&mut self, kernels: &Kernels<T>, a: &Operand<T>, rows: Range<usize>, k: Range<usize>) {
+        if (&self.rows, &self.k) == (&rows, &k) {
+            return;
+        }
+        let to = self.memory.start();
+        // SAFETY: the memory has room for the block, and the caller vouches for `a`.
+        unsafe {
+            match self.form {
+                Form::Direct => {}
+                Form::Copied(distance) => {
+                    let from = Operand { start: a.at(rows.start, k.start), ..*a };
+                    (kernels.copy)(&Copied { from, rows: rows.len(), columns: k.len(), to, distance });
+                }
+                Form::Tiled => {
+                    for tile in heights(rows.clone(), kernels.height()) {
+                        let from = Operand { start: a.at(tile.start, k.start), ..*a }.transposed();
+                        let to = to.add((tile.start - rows.start) * k.len());
+                        (kernels.copy)(&Copied { from, rows: k.len(), columns: tile.len(), to, distance: tile.len() });
+                    }
+                }
+            }
+        }
+        (self.rows, self.k) = (rows, k);
+    }
+
+    /// The first element of a tile's rows, and the distances to the next row and along `k`.
+    pub fn tile(&mut self, a: &Operand<T>, tile: Range<usize>) -> (*const T, isize, isize) {
+        let start = tile.start - self.rows.start;
+        match self.form {
+            Form::Direct => (a.at(tile.start, self.k.start), a.row, a.col),
+            Form::Copied(distance) => (self.memory.start().wrapping_add(start * distance), distance as isize, 1),
+            Form::Tiled => (self.memory.start().wrapping_add(start * self.k.len()), 1, tile.len() as isize),
+        }
+    }
+}
+
+/// A block of `b` as panels: each as wide as the widest tile, row by row, the last one filled up with zeros.
+pub(super) struct Panels<T> {
+    /// Whether panels that are full are read where they always were.
+    direct: bool,
+    width: usize,
+    memory: Memory<T>,
+    columns: Range<usize>,
+    k: Range<usize>,
+}
+
+impl<T: Number> Panels<T> {
+    /// Memory for blocks of `b` as large as `steps` says, for a product of `m` rows and `n` columns.
+    pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
+        let width = kernels.width();
+        let direct = p.b.col == 1 && m <= 4 * kernels.height();
+        let len = if !direct {
+            steps.n.min(n.next_multiple_of(width)) * steps.k
+        } else if n.is_multiple_of(width) {
+            0
+        } else {
+            width * steps.k
+        };
+        Self { direct, width, memory: Memory::new(len), columns: 0..0, k: 0..0 }
+    }
+
+    /// Takes in the elements of `b` in `k` and `columns`.
+    ///
+    /// # Safety
+    /// They may be read.
+    pub unsafe fn fill(&mut self, kernels: &Kernels<T>, b: &Operand<T>, k: Range<usize>, columns: Range<usize>) {
+        let ragged = columns.len() % self.width;
+        let first = if self.direct { columns.end - ragged } else { columns.start };
+        let mut to = self.memory.start();
+        for start in (first..columns.end).step_by(self.width) {
+            let columns = self.width.min(columns.end - start);
+            let from = Operand { start: b.at(k.start, start), ..*b };
+            // SAFETY: the memory has room for the panels, and the caller vouches for `b`.
+            unsafe {
+                if columns < self.width {
+                    to.write_bytes(0, self.width * k.len());
+                }
+                (kernels.copy)(&Copied { from, rows: k.len(), columns, to, distance: self.width });
+            }
+            to = to.wrapping_add(self.width * k.len());
+        }
+        (self.columns, self.k) = (columns, k);
+    }
+
+    /// The first element of the panel that starts at a column, and the distance between its rows.
+    pub fn panel(&mut self, b: &Operand<T>, start: usize) -> (*const T, isize) {
+        let full = start + self.width <= self.columns.end;
+        if self.direct && full {
+            return (b.at(self.k.start, start), b.row);
+        }
+        let first = if self.direct { start } else { self.columns.start };
+        (self.memory.start().wrapping_add((start - first) * self.k.len()), self.width as isize)
+    }
+}
+
+/// Scratch memory from the pool.
+struct Memory<T> {
+    _buffer: Option<Buffer>,
+    start: *mut T,
+}
+
+impl<T: Number> Memory<T> {
+    fn new(len: usize) -> Self {
+        let mut buffer = (len > 0).then(|| Buffer::unspecified(T::DTYPE, len));
+        let start = buffer.as_mut().map_or(std::ptr::null_mut(), |buffer| buffer.as_mut_slice::<T>().as_mut_ptr());
+        Self { _buffer: buffer, start }
+    }
+
+    fn start(&self) -> *mut T {
+        self.start
+    }
+}
+
+/// A copy of a matrix to row-major order.
+pub(super) struct Copied<T> {
+    pub from: Operand<T>,
+    pub rows: usize,
+    pub columns: usize,
+    pub to: *mut T,
+    /// The distance between rows of the copy.
+    pub distance: usize,
+}
+
+/// Copies a matrix; compiled for each instruction set with its lanes.
+///
+/// # Safety
+/// The elements may be read and written, and the caller enables the instruction set of `V`.
+#[inline(always)]
+pub(super) unsafe fn copy<V: Lane>(c: &Copied<V::Elem>) {
+    // SAFETY: the caller vouches for all elements.
+    unsafe {
+        if c.from.col == 1 {
+            let vectors = c.columns / V::LANES;
+            for i in 0..c.rows {
+                let (from, to) = (c.from.at(i, 0), c.to.add(i * c.distance));
+                for v in 0..vectors {
+                    V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
+                }
+                for j in vectors * V::LANES..c.columns {
+                    *to.add(j) = *from.add(j);
+                }
+            }
+        } else {
+            // Few rows at a time, so that the lines written to stay in the first-level cache while columns are read.
+            for start in (0..c.rows).step_by(16) {
+                let end = c.rows.min(start + 16);
+                for j in 0..c.columns {
+                    for i in start..end {
+                        *c.to.add(i * c.distance + j) = *c.from.at(i, j);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Products against the plain triple loop. Operands are small whole numbers, so every order of summation gives the same
+//! sum, and results must be equal.
+
+use super::*;
+
+/// Numbers that can be made of small whole numbers and compared.
+trait Whole: Number + PartialEq {
+    fn whole(x: i64) -> Self;
+}
+impl Whole for f32 {
+    fn whole(x: i64) -> Self {
+        x as f32
+    }
+}
+impl Whole for f64 {
+    fn whole(x: i64) -> Self {
+        x as f64
+    }
+}
+
+/// A generator good enough to pick sizes and digits.
+struct Digits(u64);
+
+impl Digits {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.next() as usize % end
+    }
+
+    fn values<T: Whole>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::whole(self.below(9) as i64 - 4)).collect()
+    }
+}
+
+/// How a test's matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    Rows,
+    Columns,
+    GappedRows,
+    GappedColumns,
+    BackwardRows,
+    Spread,
+    OneRow,
+    OneColumn,
+}
+
+impl Order {
+    const ALL: [Order; 8] = [
+        Order::Rows,
+        Order::Columns,
+        Order::GappedRows,
+        Order::GappedColumns,
+        Order::BackwardRows,
+        Order::Spread,
+        Order::OneRow,
+        Order::OneColumn,
+    ];
+
+    /// Length of the memory, offset, and distances between rows and columns.
+    fn place(self, rows: usize, columns: usize) -> (usize, usize, isize, isize) {
+        let (m, n) = (rows as isize, columns as isize);
+        match self {
+            Order::Rows => (rows * columns, 0, n, 1),
+            Order::Columns => (rows * columns, 0, 1, m),
+            Order::GappedRows => (rows * (columns + 3) + 2, 2, n + 3, 1),
+            Order::GappedColumns => ((rows + 1) * columns, 1, 1, m + 1),
+            Order::BackwardRows => (rows * columns, (rows * columns).saturating_sub(1), -n, -1),
+            Order::Spread => (rows * columns * 6, 0, n * 6, 2),
+            Order::OneRow => (columns, 0, 0, 1),
+            Order::OneColumn => (rows, 0, 1, 0),
+        }
+    }
+}
+
+/// Checks one product on every instruction set of this machine; `c` must be spared between its elements.
+fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders: [Order; 3], finish: Finish) {
+    let [(a_len, a_offset, a_row, a_col), (b_len, b_offset, b_row, b_col), (c_len, c_offset, c_row, c_col)] =
+        [orders[0].place(m, k), orders[1].place(k, n), orders[2].place(m, n)];
+    let (a, b, before): (Vec<T>, Vec<T>, Vec<T>) = (digits.values(a_len), digits.values(b_len), digits.values(c_len));
+    let at = |offset: usize, row: isize, col: isize, i: usize, j: usize| {
+        (offset as isize + i as isize * row + j as isize * col) as usize
+    };
+    let mut expected = before.clone();
+    for i in 0..m {
+        for j in 0..n {
+            let c = &mut expected[at(c_offset, c_row, c_col, i, j)];
+            let mut sum = if finish.accumulate { *c } else { T::default() };
+            for p in 0..k {
+                sum = sum
+                    + a[at(a_offset, a_row, a_col, i, p)].separate(b[at(b_offset, b_row, b_col, p, j)], T::default());
+            }
+            *c = sum;
+        }
+    }
+    for isa in Isa::available() {
+        let mut c = before.clone();
+        let a = Matrix { data: &a[..], offset: a_offset, row: a_row, col: a_col };
+        let b = Matrix { data: &b[..], offset: b_offset, row: b_row, col: b_col };
+        let target = Matrix { data: &mut c[..], offset: c_offset, row: c_row, col: c_col };
+        gemm_on(isa, (m, n, k), a, b, target, finish);
+        assert!(c == expected, "{isa}: {m} x {k} times {k} x {n}, {orders:?}, {finish:?}");
+    }
+}
+
+#[test]
+fn every_small_size_and_order() {
+    let mut digits = Digits(1);
+    let written = [Order::Rows, Order::Columns, Order::GappedRows, Order::Spread, Order::BackwardRows];
+    for size in 0..10 * 10 * 10 {
+        let size = (size / 100, size / 10 % 10, size % 10);
+        for a in Order::ALL {
+            for b in Order::ALL {
+                let finish = Finish { accumulate: digits.below(3) == 0 };
+                check::<f32>(&mut digits, size, [a, b, Order::Rows], finish);
+                let c = written[digits.below(written.len())];
+                check::<f64>(&mut digits, size, [a, b, c], finish);
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_up_to_200_in_random_orders() {
+    let mut digits = Digits(2);
+    for round in 0..120 {
+        // Every third round is skinny, the shapes with kernels of their own.
+        let most = if round % 3 == 0 { [9, 200, 200] } else { [200; 3] };
+        let turn = digits.below(3);
+        let size = [0, 1, 2].map(|i| 1 + digits.below(most[(i + turn) % 3]));
+        let orders = [0, 1].map(|_| Order::ALL[digits.below(Order::ALL.len())]);
+        let c = [Order::Rows, Order::Columns, Order::GappedRows][digits.below(3)];
+        let finish = Finish { accumulate: digits.below(3) == 0 };
+        check::<f32>(&mut digits, size.into(), [orders[0], orders[1], c], finish);
+        check::<f64>(&mut digits, size.into(), [orders[0], orders[1], c], finish);
+    }
+}
+
+#[test]
+fn long_sums_cross_blocks() {
+    let mut digits = Digits(3);
+    for size in [(3, 70, 2000), (150, 40, 1300), (1, 1100, 700), (600, 1, 900), (40, 1500, 30), (700, 33, 520)] {
+        for (a, b) in [(Order::Rows, Order::Rows), (Order::Columns, Order::Rows), (Order::Rows, Order::Columns)] {
+            check::<f32>(&mut digits, size, [a, b, Order::Rows], Finish { accumulate: false });
+            check::<f64>(&mut digits, size, [a, b, Order::Rows], Finish { accumulate: true });
+        }
+    }
+}
+
+/// The bits of a product of fractions, which tell one order of summation from another.
+fn bits(threads: usize, (m, n, k): (usize, usize, usize), turned: bool) -> Vec<u32> {
+    let mut digits = Digits(4);
+    let mut fractions = |len: usize| -> Vec<f32> { (0..len).map(|_| digits.next() as f32 / 1e9 - 1.0).collect() };
+    let (a, b) = (fractions(m * k), fractions(k * n));
+    let mut c = vec![0.0; m * n];
+    let b = if turned { Matrix::row_major(&b[..], k).transposed() } else { Matrix::row_major(&b[..], n) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let finish = Finish::default();
+    pool.install(|| gemm((m, n, k), Matrix::row_major(&a, k), b, Matrix::row_major(&mut c, n), finish));
+    c.into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn the_same_bits_at_any_thread_count() {
+    for size in [(32, 300, 784), (300, 200, 500), (1, 3000, 900), (2000, 1, 900), (1000, 10, 333)] {
+        for turned in [false, true] {
+            let one = bits(1, size, turned);
+            for threads in [2, 3, 7] {
+                assert!(bits(threads, size, turned) == one, "{size:?} at {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_stays_within_the_bound() {
+    let mut digits = Digits(5);
+    for (m, n, k) in [(33, 65, 1000), (1, 40, 1000), (14, 32, 3000)] {
+        let mut fractions = |len: usize| -> Vec<f32> { (0..len).map(|_| digits.next() as f32 / 1e9 - 1.0).collect() };
+        let (a, b) = (fractions(m * k), fractions(k * n));
+        for isa in Isa::available() {
+            let mut c = vec![0.0; m * n];
+            let (a, b) = (Matrix::row_major(&a[..], k), Matrix::row_major(&b[..], n));
+            gemm_on(isa, (m, n, k), a, b, Matrix::row_major(&mut c, n), Finish::default());
+            for (i, &c) in c.iter().enumerate() {
+                let terms = (0..k).map(|p| f64::from(a.data[i / n * k + p]) * f64::from(b.data[p * n + i % n]));
+                let (sum, magnitude) = terms.fold((0.0, 0.0), |(sum, all), term| (sum + term, all + term.abs()));
+                // Higham's bound for one order of summation is k units in the last place of the sum of magnitudes; the
+                // errors are random, so a hundredth of it is already generous.
+                let bound = k as f64 / 100.0 * f64::from(f32::EPSILON) * magnitude;
+                assert!((f64::from(c) - sum).abs() < bound, "{isa}: {c} is not {sum}");
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_and_repeated_operands() {
+    let mut digits = Digits(6);
+    let a = Buffer::from_slice(&digits.values::<f32>(2 * 3 * 4 * 5));
+    let b = Buffer::from_slice(&digits.values::<f32>(2 * 3 * 5 * 6));
+    let contiguous = Layout::contiguous(&[2, 3, 4, 5]);
+    let swapped = Layout::contiguous(&[3, 2, 4, 5]).permute(&[1, 0, 2, 3]);
+    let repeated = |shape: &[usize]| Layout::contiguous(shape).broadcast_to(&[2, 3, 5, 6]).unwrap();
+    let full = Layout::contiguous(&[2, 3, 5, 6]);
+    for a_layout in [contiguous, swapped] {
+        for b_layout in [full.clone(), repeated(&[5, 6]), repeated(&[3, 5, 6]), repeated(&[2, 1, 5, 6])] {
+            let c = matmul(View::new(&a, &a_layout), View::new(&b, &b_layout)).unwrap();
+            let (a, b): (Vec<_>, Vec<_>) = (
+                a_layout.positions().map(|at| a.as_slice::<f32>()[at]).collect(),
+                b_layout.positions().map(|at| b.as_slice::<f32>()[at]).collect(),
+            );
+            for (i, &c) in c.as_slice::<f32>().iter().enumerate() {
+                let (batch, row, column) = (i / 24, i / 6 % 4, i % 6);
+                let sum: f32 = (0..5).map(|p| a[batch * 20 + row * 5 + p] * b[batch * 30 + p * 6 + column]).sum();
+                assert_eq!(c, sum, "{a_layout:?} {b_layout:?} {i}");
+            }
+        }
+    }
+    let whole = Buffer::from_slice(&[1_i32; 4]);
+    let square = Layout::contiguous(&[2, 2]);
+    let error = matmul(View::new(&whole, &square), View::new(&whole, &square)).unwrap_err();
+    assert!(error.to_string().contains("matmul: not defined for i32"), "{error}");
+}

@@ -1,0 +1,225 @@
+//! The microkernel: one small tile of the product, kept in registers while it walks along `k`.
+//!
+//! A tile of `H` rows and `W` vectors needs `H * W` registers for its sums, `W` for a row of `b`, and one for an element of
+//! `a` in every place. Each step of `k` loads `W` vectors and `H` single numbers for `H * W` vector multiply-adds: the
+//! taller and wider the tile, the more arithmetic per load. `H * W` must also be at least 8 or so, since a multiply-add
+//! takes about four cycles and two can start in each, so eight must be under way at any time.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+
+use super::lane::Lane;
+use super::pack::{Copied, copy};
+use crate::cpu::simd::Isa;
+
+/// One tile's work: which elements to read, and where the sums go.
+#[derive(Clone, Copy)]
+pub(super) struct Tile<T> {
+    /// How many products each sum has.
+    pub k: usize,
+    /// Element `(0, 0)` of `a`, and the distances to the next row and along `k`; one of the two is 1.
+    pub a: *const T,
+    pub a_row: isize,
+    pub a_step: isize,
+    /// The first row of `b`, whose elements are neighbours, and the distance along `k`.
+    pub b: *const T,
+    pub b_step: isize,
+    /// Element `(0, 0)` of `c`, and the distances to the next row and the next column.
+    pub c: *mut T,
+    pub c_row: isize,
+    pub c_col: isize,
+    /// How many columns are written: at most `W` vectors. All of these are read from `b`.
+    pub columns: usize,
+    /// Whether to add to what `c` holds.
+    pub accumulate: bool,
+}
+
+/// Computes one tile. The caller vouches for the pointers and for the instruction set.
+pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
+
+/// Every tile's microkernel for one instruction set and type.
+pub struct Kernels<T: 'static> {
+    /// How many numbers a vector holds.
+    pub(super) lanes: usize,
+    /// How many vectors wide the widest tile is.
+    pub(super) vectors: usize,
+    /// By height - 1 and by width in vectors - 1; the last height is the tallest.
+    pub(super) tiles: &'static [[Kernel<T>; 2]],
+    /// Copies a block of an operand.
+    pub(super) copy: unsafe fn(&Copied<T>),
+}
+
+impl<T> Kernels<T> {
+    /// The height of the tallest tile.
+    pub fn height(&self) -> usize {
+        self.tiles.len()
+    }
+
+    /// The width of the widest tile, in elements.
+    pub fn width(&self) -> usize {
+        self.lanes * self.vectors
+    }
+}
+
+/// The body of every microkernel.
+///
+/// # Safety
+/// As for [`Kernel`]; the caller must enable the instruction set of `V`.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
+unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) {
+    // SAFETY: the caller vouches for every element that the strides reach. Pointers that run ahead of the last step are
+    // computed with `wrapping_offset` and not read.
+    unsafe {
+        let zero = V::splat(V::Elem::default());
+        let mut sums = [[zero; W]; H];
+        let mut row = [zero; W];
+        let mut b = t.b;
+        if t.a_row == 1 {
+            let mut a = t.a;
+            for _ in 0..t.k {
+                for v in 0..W {
+                    row[v] = V::load(b.add(v * V::LANES));
+                }
+                for i in 0..H {
+                    let x = V::splat(*a.add(i));
+                    for v in 0..W {
+                        sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                    }
+                }
+                a = a.wrapping_offset(t.a_step);
+                b = b.wrapping_offset(t.b_step);
+            }
+        } else {
+            let mut rows = [t.a; H];
+            for i in 0..H {
+                rows[i] = t.a.wrapping_offset(i as isize * t.a_row);
+            }
+            for p in 0..t.k {
+                for v in 0..W {
+                    row[v] = V::load(b.add(v * V::LANES));
+                }
+                for i in 0..H {
+                    let x = V::splat(*rows[i].add(p));
+                    for v in 0..W {
+                        sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                    }
+                }
+                b = b.wrapping_offset(t.b_step);
+            }
+        }
+        if t.c_col == 1 {
+            write_rows(t, &sums);
+        } else {
+            // A copy, so that only this rare path needs the sums to have an address.
+            write_scattered(t, &{ sums });
+        }
+    }
+}
+
+/// Writes the sums to rows whose elements are neighbours.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
+unsafe fn write_rows<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
+    // SAFETY: as for `compute`.
+    unsafe {
+        let full = t.columns == W * V::LANES;
+        for i in 0..H {
+            let c = t.c.wrapping_offset(i as isize * t.c_row);
+            for v in 0..W {
+                let c = c.wrapping_add(v * V::LANES);
+                if full {
+                    let y = if t.accumulate { V::load(c).add(sums[i][v]) } else { sums[i][v] };
+                    y.store(c);
+                } else {
+                    let len = t.columns.saturating_sub(v * V::LANES).min(V::LANES);
+                    sums[i][v].store_first(c, len, t.accumulate);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sums to places at any distance: a transposed result.
+#[inline(always)]
+unsafe fn write_scattered<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
+    // SAFETY: as for `compute`; `sums` is `H * W * LANES` numbers one after the other.
+    unsafe {
+        let sums = sums.as_ptr().cast::<V::Elem>();
+        for j in 0..t.columns {
+            let c = t.c.wrapping_offset(j as isize * t.c_col);
+            for i in 0..H {
+                let (c, x) = (c.wrapping_offset(i as isize * t.c_row), *sums.add(i * W * V::LANES + j));
+                *c = if t.accumulate { *c + x } else { x };
+            }
+        }
+    }
+}
+
+/// One table of microkernels: a function for every height and width, compiled with the lane's instruction set.
+macro_rules! kernels {
+    ($name:ident, $Lane:ty, $T:ty, [$($height:literal)*] $(, $feature:literal)?) => {
+        static $name: Kernels<$T> = {
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn tile<const H: usize, const W: usize>(t: &Tile<$T>) {
+                // SAFETY: passed on to the caller; the instruction set is enabled here.
+                unsafe { compute::<$Lane, H, W>(t) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn copied(c: &Copied<$T>) {
+                // SAFETY: as above.
+                unsafe { copy::<$Lane>(c) }
+            }
+            let tiles = &[$([tile::<$height, 1>, tile::<$height, 2>]),*];
+            Kernels { lanes: <$Lane as Lane>::LANES, vectors: 2, tiles, copy: copied }
+        };
+    };
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+kernels!(BASELINE_F32, wide::f32x4, f32, [1 2 3 4 5 6]);
+#[cfg(not(target_arch = "aarch64"))]
+kernels!(BASELINE_F64, wide::f64x2, f64, [1 2 3 4 5 6]);
+#[cfg(target_arch = "aarch64")]
+kernels!(BASELINE_F32, wide::f32x8, f32, [1 2 3 4 5 6]);
+#[cfg(target_arch = "aarch64")]
+kernels!(BASELINE_F64, wide::f64x4, f64, [1 2 3 4 5 6]);
+
+#[cfg(target_arch = "x86_64")]
+kernels!(AVX2_F32, __m256, f32, [1 2 3 4 5 6], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+kernels!(AVX2_F64, __m256d, f64, [1 2 3 4 5 6], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+kernels!(AVX512_F32, __m512, f32, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+kernels!(AVX512_F64, __m512d, f64, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma");
+
+/// Where a type's microkernels are found; nobody outside can name this trait, so nobody can add a type without any.
+pub trait HasKernels: Sized + 'static {
+    /// The microkernels for an instruction set that this machine has.
+    fn kernels(isa: Isa) -> &'static Kernels<Self>;
+}
+
+impl HasKernels for f32 {
+    fn kernels(isa: Isa) -> &'static Kernels<Self> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &AVX512_F32,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &AVX2_F32,
+            _ => &BASELINE_F32,
+        }
+    }
+}
+
+impl HasKernels for f64 {
+    fn kernels(isa: Isa) -> &'static Kernels<Self> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => &AVX512_F64,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => &AVX2_F64,
+            _ => &BASELINE_F64,
+        }
+    }
+}
