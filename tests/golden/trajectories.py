@@ -7,18 +7,17 @@ DIR holds the four IDX .gz files of the set. Without --mnist, mnist.safetensors 
 
 import argparse
 import gzip
-import os
 import pathlib
 
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ["JAX_PLATFORMS"] = "cpu"
-
-import jax
-import keras
 import numpy as np
 from safetensors.numpy import save_file
 
+from keras_on_jax import keras, set_float
+
 STEPS, BATCH, VALIDATION, SEED = 200, 32, 5000, 42
+# Of the orders 42 to 81 the one that keeps fashion-bn farthest from the kink of relu: no activation comes nearer than 2.7e-6.
+# A nearer one may fall on either side by rounding alone, and then two right programs part by up to 1e-3 within 200 steps.
+ORDER = 50
 HERE = pathlib.Path(__file__).parent
 
 
@@ -85,20 +84,19 @@ def train(layers, data, batches, start):
 
 def trajectory(layers, data, batches, start=None):
     """The same run in float32 and in float64, from the same float32 weights."""
-    keras.config.set_floatx("float32")
-    jax.config.update("jax_enable_x64", False)
+    set_float("float32")
     losses, final, start = train(layers, data, batches, start)
-    keras.config.set_floatx("float64")
-    jax.config.update("jax_enable_x64", True)
+    set_float("float64")
     exact, _, _ = train(layers, data, batches, {k: v.astype(np.float64) for k, v in start.items()})
     print(f"  loss {losses[0]:.6f} -> {losses[-1]:.6f}; float32 against float64: {np.max(np.abs(losses / exact - 1)):.2e}")
     return start, final, {"batches": batches, "losses": losses.astype(np.float32), "losses_f64": exact}
 
 
-def save(name, tensors, about):
-    about |= {"keras": keras.__version__, "jax": jax.__version__, "script": "tests/golden/trajectories.py"}
-    about |= {"task": f"{STEPS} steps of SGD 1e-3, batch {BATCH}, of the images after the first {VALIDATION}, x / 255"}
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, HERE / f"{name}.safetensors", metadata=about)
+def save(name, tensors, model):
+    about = f"{model}: {STEPS} steps of SGD 1e-3, batch {BATCH}, on the images after the first {VALIDATION}, x / 255"
+    path = HERE / f"{name}.safetensors"
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata={"about": about})
+    path.chmod(0o644)
 
 
 def main():
@@ -107,22 +105,22 @@ def main():
     arguments.add_argument("--mnist", help="folder of MNIST")
     arguments = arguments.parse_args()
     fashion = training_part(arguments.fashion)
-    order = np.random.default_rng(SEED).permutation(len(fashion[0])).astype(np.int32)
+    order = np.random.default_rng(ORDER).permutation(len(fashion[0])).astype(np.int32)
     batches = order[: STEPS * BATCH].reshape(STEPS, BATCH)
 
     print("fashion-bn")
     start, final, run = trajectory(fashion_bn, fashion, batches)
     run |= {f"initial/{k}": v for k, v in start.items()} | {f"final/{k}": v for k, v in final.items()}
-    save("fashion-bn", run, {"model": "E7"})
+    save("fashion-bn", run, "E7")
 
     print("mnist-on-fashion")
     start, _, run = trajectory(mnist, fashion, batches)
-    save("mnist-on-fashion", run | {f"initial/{k}": v for k, v in start.items()}, {"model": "E1 on Fashion-MNIST"})
+    save("mnist-on-fashion", run | {f"initial/{k}": v for k, v in start.items()}, "E1 on Fashion-MNIST")
 
     if arguments.mnist:
         print("mnist")
         _, _, run = trajectory(mnist, training_part(arguments.mnist), batches, start)
-        save("mnist", run, {"model": "E1", "initial": "as in mnist-on-fashion.safetensors"})
+        save("mnist", run, "E1, from the weights in mnist-on-fashion.safetensors")
 
 
 main()
