@@ -1,9 +1,15 @@
 //! Layers, losses, optimizers, data and the training loop.
 
 pub mod error;
+pub mod layers;
+pub mod module;
+mod named;
+pub mod param;
 pub mod spec;
 
 pub use error::{Error, Result};
+pub use module::{Ctx, Module};
+pub use param::Param;
 
 /// Tensors and gradients.
 pub use gradus_core as core;

@@ -1,0 +1,55 @@
+//! What a layer is, and what it is told about the pass it takes part in.
+
+use std::fmt::Debug;
+
+use gradus_core::{RandomKey, Tensor};
+
+use crate::layers::Activation;
+use crate::{Param, Result};
+
+/// A function of a tensor with parameters: a layer, or a whole model.
+pub trait Module: Debug + Send + Sync {
+    /// Computes the result for a batch `x`, whose first dimension counts the samples.
+    fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor>;
+
+    /// [`Module::forward`] that may leave off a last softmax or sigmoid, and says which.
+    ///
+    /// Losses take the two apart: computed together with the loss, both lose no digits and cost less.
+    fn forward_raw(&self, x: &Tensor, ctx: &Ctx) -> Result<(Tensor, Activation)> {
+        Ok((self.forward(x, ctx)?, Activation::Linear))
+    }
+
+    /// Shows `visit` each parameter with its name inside the module: `kernel`, `bias`, … Without parameters, nothing.
+    fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {
+        _ = visit;
+    }
+
+    /// The shape of one sample of the result for samples of shape `input`; an error if the module cannot take them.
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
+}
+
+/// What a module must know about the pass: dropout and batch norm never guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ctx {
+    /// Whether this is a step of training, not an evaluation.
+    pub training: bool,
+    /// Where random numbers come from; another key for every step and layer.
+    pub key: RandomKey,
+}
+
+impl Ctx {
+    /// A step of training.
+    pub const fn train(key: RandomKey) -> Self {
+        Self { training: true, key }
+    }
+
+    /// Evaluation or prediction: nothing is random, and nothing is remembered.
+    pub const fn eval() -> Self {
+        Self { training: false, key: RandomKey::new(0) }
+    }
+
+    /// The same pass with random numbers of its own for layer number `index`.
+    pub fn for_layer(self, index: u64) -> Self {
+        Self { key: self.key.numbered(index), ..self }
+    }
+}
