@@ -260,7 +260,7 @@ unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<T>, starts:
         // SAFETY: passed on; parts of the grid do not overlap.
         unsafe {
             match vector::Form::of(&problem) {
-                Some(form) => vector::product(form, &problem, columns),
+                Some(form) => (kernels.vector)(form, &problem, columns),
                 None => block(kernels, &problem, rows, columns),
             }
         }
@@ -281,7 +281,7 @@ fn turns_around<T: Copy>(kernels: &Kernels<T>, problem: &Problem<T>) -> bool {
 fn cost<T>(kernels: &Kernels<T>, p: &Problem<T>) -> usize {
     let vectors = p.n.div_ceil(kernels.lanes);
     let products = p.m * p.k * vectors / 2;
-    let transposition = if p.b.col == 1 { 0 } else { p.k * p.n * 3 / 4 };
+    let transposition = if p.b.col == 1 { 0 } else { p.k * p.n * 2 / 5 };
     let scatter = if p.c.col == 1 { 0 } else { p.m * p.n };
     products + transposition + scatter
 }

@@ -3,6 +3,8 @@
 use std::ops::Add;
 use std::ptr;
 
+use crate::cpu::simd::MulAdd;
+
 /// A vector register full of numbers.
 ///
 /// # Safety
@@ -10,7 +12,7 @@ use std::ptr;
 /// Functions that take pointers read or write exactly the elements that they name.
 pub(super) trait Lane: Copy {
     /// The type of one number.
-    type Elem: Copy + Default + Add<Output = Self::Elem>;
+    type Elem: Copy + Default + Add<Output = Self::Elem> + MulAdd + Square;
     /// How many numbers a register holds.
     const LANES: usize;
 
@@ -20,8 +22,10 @@ pub(super) trait Lane: Copy {
     unsafe fn load(from: *const Self::Elem) -> Self;
     /// Writes all numbers from `to` on; any alignment.
     unsafe fn store(self, to: *mut Self::Elem);
-    /// Writes the first `len` numbers, with `len <= LANES`, or adds them to what is there.
-    unsafe fn store_first(self, to: *mut Self::Elem, len: usize, accumulate: bool);
+    /// The first `len` numbers from `from` on, with `len <= LANES`, and zeros.
+    unsafe fn load_first(from: *const Self::Elem, len: usize) -> Self;
+    /// Writes the first `len` numbers, with `len <= LANES`.
+    unsafe fn store_first(self, to: *mut Self::Elem, len: usize);
     /// `self * b + c`.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self + b`.
@@ -50,11 +54,16 @@ macro_rules! wide_lane {
                 unsafe { ptr::write_unaligned(to.cast::<[$T; $lanes]>(), self.to_array()) }
             }
             #[inline(always)]
-            unsafe fn store_first(self, to: *mut $T, len: usize, accumulate: bool) {
-                for (i, &x) in self.to_array()[..len].iter().enumerate() {
-                    // SAFETY: as above.
-                    unsafe { *to.add(i) = if accumulate { *to.add(i) + x } else { x } }
-                }
+            unsafe fn load_first(from: *const $T, len: usize) -> Self {
+                let mut all = [0.0; $lanes];
+                // SAFETY: as above.
+                unsafe { ptr::copy_nonoverlapping(from, all.as_mut_ptr(), len) };
+                Self::from(all)
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, to: *mut $T, len: usize) {
+                // SAFETY: as above.
+                unsafe { ptr::copy_nonoverlapping(self.to_array().as_ptr(), to, len) }
             }
             #[inline(always)]
             unsafe fn mul_add(self, b: Self, c: Self) -> Self {
@@ -68,14 +77,49 @@ macro_rules! wide_lane {
     };
 }
 
-#[cfg(not(target_arch = "aarch64"))]
 wide_lane!(f32x4, f32, 4);
-#[cfg(not(target_arch = "aarch64"))]
 wide_lane!(f64x2, f64, 2);
+// Arm has twice as many registers as SSE2, so a lane can be two of them.
 #[cfg(target_arch = "aarch64")]
 wide_lane!(f32x8, f32, 8);
 #[cfg(target_arch = "aarch64")]
 wide_lane!(f64x4, f64, 4);
+
+/// Numbers of which a small square can be transposed in registers.
+pub trait Square: Sized {
+    /// The length of a side.
+    const SIDE: usize;
+
+    /// Writes the square whose rows stand `from_distance` apart transposed, in rows `to_distance` apart.
+    ///
+    /// # Safety
+    /// Both squares lie in memory that may be read and written.
+    unsafe fn transpose(from: *const Self, from_distance: isize, to: *mut Self, to_distance: usize);
+}
+
+macro_rules! square {
+    ($T:ty, $Lane:ident, $side:literal) => {
+        impl Square for $T {
+            const SIDE: usize = $side;
+
+            #[inline(always)]
+            unsafe fn transpose(from: *const Self, from_distance: isize, to: *mut Self, to_distance: usize) {
+                // SAFETY: the caller vouches for the squares, and the baseline's vectors are always there.
+                unsafe {
+                    let mut rows = [wide::$Lane::splat(0.0); $side];
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        *row = Lane::load(from.offset(i as isize * from_distance));
+                    }
+                    for (i, row) in wide::$Lane::transpose(rows).into_iter().enumerate() {
+                        row.store(to.add(i * to_distance));
+                    }
+                }
+            }
+        }
+    };
+}
+square!(f32, f32x4, 4);
+square!(f64, f64x2, 2);
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -83,10 +127,10 @@ mod x86 {
 
     use super::Lane;
 
-    /// Lanes of `std::arch`. The mask that `$mask` makes of a length selects the first elements.
+    /// Lanes of `std::arch`; `$mask` makes of a length what selects the first elements.
     macro_rules! x86_lane {
         ($Lane:ident, $T:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-         |$len:ident| $mask:expr, |$from:ident, $m:ident| $load_first:expr, |$to:ident, $n:ident, $x:ident| $store_first:expr) => {
+         $mask:ident, $load_first:ident, $store_first:ident) => {
             // SAFETY of every block: the trait's contract, that the instruction set is there and pointers are good.
             impl Lane for $Lane {
                 type Elem = $T;
@@ -108,18 +152,14 @@ mod x86 {
                     unsafe { $store(to, self) }
                 }
                 #[inline(always)]
-                unsafe fn store_first(self, $to: *mut $T, $len: usize, accumulate: bool) {
-                    // SAFETY: as above; what the mask leaves out is neither read nor written.
-                    unsafe {
-                        let $n = $mask;
-                        let $x = if accumulate {
-                            let ($from, $m) = ($to.cast_const(), $n);
-                            $add(self, $load_first)
-                        } else {
-                            self
-                        };
-                        $store_first
-                    }
+                unsafe fn load_first(from: *const $T, len: usize) -> Self {
+                    // SAFETY: as above; what the mask leaves out is not read.
+                    unsafe { $load_first(from, $mask(len)) }
+                }
+                #[inline(always)]
+                unsafe fn store_first(self, to: *mut $T, len: usize) {
+                    // SAFETY: as above; what the mask leaves out is not written.
+                    unsafe { $store_first(to, $mask(len), self) }
                 }
                 #[inline(always)]
                 unsafe fn mul_add(self, b: Self, c: Self) -> Self {
@@ -135,6 +175,40 @@ mod x86 {
         };
     }
 
+    #[inline(always)]
+    unsafe fn first_f32(len: usize) -> __m256i {
+        // SAFETY: only called where AVX2 is there.
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    }
+
+    #[inline(always)]
+    unsafe fn first_f64(len: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(len as i64), _mm256_setr_epi64x(0, 1, 2, 3)) }
+    }
+
+    #[inline(always)]
+    unsafe fn first_16(len: usize) -> __mmask16 {
+        ((1_u32 << len) - 1) as __mmask16
+    }
+
+    #[inline(always)]
+    unsafe fn first_8(len: usize) -> __mmask8 {
+        ((1_u32 << len) - 1) as __mmask8
+    }
+
+    #[inline(always)]
+    unsafe fn load_first_16(from: *const f32, mask: __mmask16) -> __m512 {
+        // SAFETY: only called where AVX-512 is there; the caller vouches for the elements of the mask.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first_8(from: *const f64, mask: __mmask8) -> __m512d {
+        // SAFETY: as above.
+        unsafe { _mm512_maskz_loadu_pd(mask, from) }
+    }
+
     x86_lane!(
         __m256,
         f32,
@@ -144,9 +218,9 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        |len| _mm256_cmpgt_epi32(_mm256_set1_epi32(len as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
-        |from, mask| _mm256_maskload_ps(from, mask),
-        |to, mask, x| _mm256_maskstore_ps(to, mask, x)
+        first_f32,
+        _mm256_maskload_ps,
+        _mm256_maskstore_ps
     );
     x86_lane!(
         __m256d,
@@ -157,9 +231,9 @@ mod x86 {
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
         _mm256_add_pd,
-        |len| _mm256_cmpgt_epi64(_mm256_set1_epi64x(len as i64), _mm256_setr_epi64x(0, 1, 2, 3)),
-        |from, mask| _mm256_maskload_pd(from, mask),
-        |to, mask, x| _mm256_maskstore_pd(to, mask, x)
+        first_f64,
+        _mm256_maskload_pd,
+        _mm256_maskstore_pd
     );
     x86_lane!(
         __m512,
@@ -170,9 +244,9 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        |len| ((1_u32 << len) - 1) as __mmask16,
-        |from, mask| _mm512_maskz_loadu_ps(mask, from),
-        |to, mask, x| _mm512_mask_storeu_ps(to, mask, x)
+        first_16,
+        load_first_16,
+        _mm512_mask_storeu_ps
     );
     x86_lane!(
         __m512d,
@@ -183,8 +257,8 @@ mod x86 {
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,
-        |len| ((1_u32 << len) - 1) as __mmask8,
-        |from, mask| _mm512_maskz_loadu_pd(mask, from),
-        |to, mask, x| _mm512_mask_storeu_pd(to, mask, x)
+        first_8,
+        load_first_8,
+        _mm512_mask_storeu_pd
     );
 }

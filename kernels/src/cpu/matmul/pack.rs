@@ -1,8 +1,9 @@
 //! Packing: blocks of the operands in the order in which the microkernel reads them, where that pays.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::lane::Lane;
+use super::lane::{Lane, Square};
 use super::tile::Kernels;
 use super::{Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
@@ -148,21 +149,28 @@ impl<T: Number> Panels<T> {
     }
 }
 
-/// Scratch memory from the pool.
+/// Scratch memory: little of it on the stack, else from the pool.
 struct Memory<T> {
-    _buffer: Option<Buffer>,
-    start: *mut T,
+    large: Option<Buffer>,
+    small: Small<T>,
 }
+
+/// Room for the blocks of a product of some ten rows and columns, which would be done sooner than the pool is asked.
+#[repr(align(64))]
+struct Small<T>([MaybeUninit<T>; 1024]);
 
 impl<T: Number> Memory<T> {
     fn new(len: usize) -> Self {
-        let mut buffer = (len > 0).then(|| Buffer::unspecified(T::DTYPE, len));
-        let start = buffer.as_mut().map_or(std::ptr::null_mut(), |buffer| buffer.as_mut_slice::<T>().as_mut_ptr());
-        Self { _buffer: buffer, start }
+        let small = Small([MaybeUninit::uninit(); 1024]);
+        let large = (len > small.0.len()).then(|| Buffer::unspecified(T::DTYPE, len));
+        Self { large, small }
     }
 
-    fn start(&self) -> *mut T {
-        self.start
+    fn start(&mut self) -> *mut T {
+        match &mut self.large {
+            Some(buffer) => buffer.as_mut_slice::<T>().as_mut_ptr(),
+            None => self.small.0.as_mut_ptr().cast(),
+        }
     }
 }
 
@@ -182,29 +190,63 @@ pub(super) struct Copied<T> {
 /// The elements may be read and written, and the caller enables the instruction set of `V`.
 #[inline(always)]
 pub(super) unsafe fn copy<V: Lane>(c: &Copied<V::Elem>) {
-    // SAFETY: the caller vouches for all elements.
+    // SAFETY: passed on.
     unsafe {
         if c.from.col == 1 {
-            let vectors = c.columns / V::LANES;
-            for i in 0..c.rows {
-                let (from, to) = (c.from.at(i, 0), c.to.add(i * c.distance));
-                for v in 0..vectors {
-                    V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
-                }
-                for j in vectors * V::LANES..c.columns {
-                    *to.add(j) = *from.add(j);
-                }
-            }
+            copy_rows::<V>(c);
+        } else if c.from.row == 1 {
+            transpose(c);
         } else {
-            // Few rows at a time, so that the lines written to stay in the first-level cache while columns are read.
-            for start in (0..c.rows).step_by(16) {
-                let end = c.rows.min(start + 16);
-                for j in 0..c.columns {
-                    for i in start..end {
-                        *c.to.add(i * c.distance + j) = *c.from.at(i, j);
-                    }
+            gather(c, 0..c.rows, 0..c.columns);
+        }
+    }
+}
+
+/// Copies rows whose elements are neighbours.
+#[inline(always)]
+unsafe fn copy_rows<V: Lane>(c: &Copied<V::Elem>) {
+    let (vectors, rest) = (c.columns / V::LANES, c.columns % V::LANES);
+    for i in 0..c.rows {
+        // SAFETY: the caller vouches for the elements.
+        unsafe {
+            let (from, to) = (c.from.at(i, 0), c.to.add(i * c.distance));
+            for v in 0..vectors {
+                V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
+            }
+            if rest > 0 {
+                V::load_first(from.add(vectors * V::LANES), rest).store_first(to.add(vectors * V::LANES), rest);
+            }
+        }
+    }
+}
+
+/// Copies a matrix whose columns have neighbouring elements: small squares in registers, and what is left one by one.
+///
+/// A few rows of the copy are written at a time, so that their lines stay in the first-level cache until they are full.
+#[inline(always)]
+unsafe fn transpose<T: Square + Copy>(c: &Copied<T>) {
+    let (rows, columns) = (c.rows - c.rows % T::SIDE, c.columns - c.columns % T::SIDE);
+    // SAFETY: the caller vouches for the elements.
+    unsafe {
+        for start in (0..rows).step_by(16) {
+            for j in (0..columns).step_by(T::SIDE) {
+                for i in (start..rows.min(start + 16)).step_by(T::SIDE) {
+                    T::transpose(c.from.at(i, j), c.from.col, c.to.add(i * c.distance + j), c.distance);
                 }
             }
+        }
+        gather(c, 0..rows, columns..c.columns);
+        gather(c, rows..c.rows, 0..c.columns);
+    }
+}
+
+/// Copies elements one by one.
+#[inline(always)]
+unsafe fn gather<T: Copy>(c: &Copied<T>, rows: Range<usize>, columns: Range<usize>) {
+    for i in rows {
+        for j in columns.clone() {
+            // SAFETY: the caller vouches for the elements.
+            unsafe { *c.to.add(i * c.distance + j) = *c.from.at(i, j) };
         }
     }
 }

@@ -8,8 +8,11 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
+use std::ops::Range;
+
 use super::lane::Lane;
 use super::pack::{Copied, copy};
+use super::{Operand, Problem, vector};
 use crate::cpu::simd::Isa;
 
 /// One tile's work: which elements to read, and where the sums go.
@@ -47,6 +50,8 @@ pub struct Kernels<T: 'static> {
     pub(super) tiles: &'static [[Kernel<T>; 2]],
     /// Copies a block of an operand.
     pub(super) copy: unsafe fn(&Copied<T>),
+    /// Computes some columns of a product with one row.
+    pub(super) vector: unsafe fn(vector::Form, &Problem<T>, Range<usize>),
 }
 
 impl<T> Kernels<T> {
@@ -133,7 +138,8 @@ unsafe fn write_rows<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>,
                     y.store(c);
                 } else {
                     let len = t.columns.saturating_sub(v * V::LANES).min(V::LANES);
-                    sums[i][v].store_first(c, len, t.accumulate);
+                    let y = if t.accumulate { V::load_first(c, len).add(sums[i][v]) } else { sums[i][v] };
+                    y.store_first(c, len);
                 }
             }
         }
@@ -143,18 +149,30 @@ unsafe fn write_rows<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>,
 /// Writes the sums to places at any distance: a transposed result.
 #[inline(always)]
 unsafe fn write_scattered<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
-    // SAFETY: as for `compute`; `sums` is `H * W * LANES` numbers one after the other.
+    let width = W * V::LANES;
+    let mut columns = [[V::Elem::default(); H]; MAX_WIDTH];
+    let whole = Copied {
+        from: Operand { start: sums.as_ptr().cast::<V::Elem>(), row: 1, col: width as isize },
+        rows: width,
+        columns: H,
+        to: columns.as_mut_ptr().cast(),
+        distance: H,
+    };
+    // SAFETY: as for `compute`; the sums are `H` rows of `width` numbers, and there are at most `MAX_WIDTH` columns.
     unsafe {
-        let sums = sums.as_ptr().cast::<V::Elem>();
-        for j in 0..t.columns {
+        copy::<V>(&whole);
+        for (j, column) in columns.iter().enumerate().take(t.columns) {
             let c = t.c.wrapping_offset(j as isize * t.c_col);
-            for i in 0..H {
-                let (c, x) = (c.wrapping_offset(i as isize * t.c_row), *sums.add(i * W * V::LANES + j));
+            for (i, &x) in column.iter().enumerate() {
+                let c = c.wrapping_offset(i as isize * t.c_row);
                 *c = if t.accumulate { *c + x } else { x };
             }
         }
     }
 }
+
+/// The width of the widest tile of all instruction sets.
+const MAX_WIDTH: usize = 32;
 
 /// One table of microkernels: a function for every height and width, compiled with the lane's instruction set.
 macro_rules! kernels {
@@ -170,8 +188,13 @@ macro_rules! kernels {
                 // SAFETY: as above.
                 unsafe { copy::<$Lane>(c) }
             }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn vector(form: vector::Form, p: &Problem<$T>, columns: Range<usize>) {
+                // SAFETY: as above.
+                unsafe { vector::product::<$Lane>(form, p, columns) }
+            }
             let tiles = &[$([tile::<$height, 1>, tile::<$height, 2>]),*];
-            Kernels { lanes: <$Lane as Lane>::LANES, vectors: 2, tiles, copy: copied }
+            Kernels { lanes: <$Lane as Lane>::LANES, vectors: 2, tiles, copy: copied, vector }
         };
     };
 }
