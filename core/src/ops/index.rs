@@ -7,25 +7,30 @@ use crate::{DType, Error, Result, Tensor};
 
 /// By index. Indices are `i64` or `i32`; one outside of the dimension is an error.
 impl Tensor {
-    /// `y[.., i, ..] = x[.., index[.., i, ..], ..]` along `axis`; `index` has the shape of `y`, and that of `x` elsewhere.
+    /// `y[.., i, ..] = x[.., index[.., i, ..], ..]` along `axis`; `index` has the shape of `y`. Outside of `axis` it may be
+    /// smaller than `x`, whose other elements are then not read.
     pub fn gather(&self, index: &Tensor, axis: isize) -> Result<Tensor> {
         let axis = self.axis("gather", axis)?;
         self.check_index("gather", index)?;
-        self.check_beside("gather", index, axis)?;
-        apply(Gather(axis), &[self, index])
+        apply(Gather(axis), &[&self.beside("gather", index, axis)?, index])
     }
 
     /// A copy of `self` with the elements of `source` added where [`Tensor::gather`] with `index` would read.
     pub fn scatter_add(&self, index: &Tensor, source: &Tensor, axis: isize) -> Result<Tensor> {
         let axis = self.axis("scatter_add", axis)?;
         self.check_index("scatter_add", index)?;
-        self.check_beside("scatter_add", index, axis)?;
         if source.shape() != index.shape() || source.dtype() != self.dtype() {
             let (shape, dtype) = (source.shape(), source.dtype());
             let what = format!("the source is {dtype} {shape:?}; it must be {} {:?}", self.dtype(), index.shape());
             return Err(Error::shape("scatter_add", what));
         }
-        apply(ScatterAdd(axis), &[self, index, source])
+        let part = self.beside("scatter_add", index, axis)?;
+        if part.shape() == self.shape() {
+            return apply(ScatterAdd(axis), &[self, index, source]);
+        }
+        let added = apply(ScatterAdd(axis), &[&part.zeros_like()?, index, source])?;
+        let grow = |added: Tensor, axis: usize| added.pad(axis as isize, 0, self.shape()[axis] - part.shape()[axis]);
+        self.add(&(0..self.rank()).try_fold(added, grow)?)
     }
 
     /// The slices along `axis` that `index`, of one dimension, names.
@@ -62,13 +67,18 @@ impl Tensor {
         Ok(())
     }
 
-    fn check_beside(&self, op: &'static str, index: &Tensor, axis: usize) -> Result<()> {
-        let same = |a: usize| a == axis || index.shape()[a] == self.shape()[a];
-        if index.rank() != self.rank() || !(0..self.rank()).all(same) {
-            let what = format!("index {:?} and tensor {:?} differ outside of axis {axis}", index.shape(), self.shape());
+    /// The part of `self` that lies beside `index`: as large as it outside of `axis`.
+    fn beside(&self, op: &'static str, index: &Tensor, axis: usize) -> Result<Tensor> {
+        let fits = |a: usize| a == axis || index.shape()[a] <= self.shape()[a];
+        if index.rank() != self.rank() || !(0..self.rank()).all(fits) {
+            let what = format!("index {:?} reaches outside of {:?} beside axis {axis}", index.shape(), self.shape());
             return Err(Error::shape(op, what));
         }
-        Ok(())
+        let narrow = |part: Tensor, a: usize| match a == axis || part.shape()[a] == index.shape()[a] {
+            true => Ok(part),
+            false => part.slice(a as isize, 0, index.shape()[a]),
+        };
+        (0..self.rank()).try_fold(self.clone(), narrow)
     }
 }
 

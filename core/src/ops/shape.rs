@@ -181,12 +181,31 @@ impl Tensor {
         Tensor::cat(&raised.iter().collect::<Vec<_>>(), axis)
     }
 
-    /// `self` repeated `count` times along a dimension.
-    pub fn repeat(&self, axis: isize, count: usize) -> Result<Tensor> {
+    /// `count` copies of `self` one after another along a dimension.
+    pub fn tile(&self, axis: isize, count: usize) -> Result<Tensor> {
         if count == 0 {
             return self.slice(axis, 0, 0);
         }
         Tensor::cat(&vec![self; count], axis)
+    }
+
+    /// Every element `count` times in a row along a dimension.
+    pub fn repeat_interleave(&self, axis: isize, count: usize) -> Result<Tensor> {
+        let axis = self.axis("repeat_interleave", axis)?;
+        let mut shape: Dims = self.shape().into();
+        shape.insert(axis + 1, count);
+        let raised = self.unsqueeze(axis as isize + 1)?.broadcast_to(&shape)?;
+        raised.flatten(axis as isize, axis as isize + 1)
+    }
+
+    /// The elements moved by `shift` places along a dimension; those pushed out at one end come in at the other.
+    pub fn roll(&self, axis: isize, shift: isize) -> Result<Tensor> {
+        let size = self.size(axis)?;
+        if size == 0 {
+            return Ok(self.clone());
+        }
+        let cut = (-shift).rem_euclid(size as isize) as usize;
+        Tensor::cat(&[&self.slice(axis, cut, size)?, &self.slice(axis, 0, cut)?], axis)
     }
 
     /// `self` in the middle of zeros: `before` and `after` of them along a dimension.
