@@ -42,8 +42,8 @@ fn labels(count: usize, classes: usize) -> Tensor {
     Tensor::from_slice(&numbers, &[count]).unwrap()
 }
 
-fn case(name: &str, inputs: &[Tensor], compute: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Case {
-    Case { name: name.into(), inputs: inputs.to_vec(), compute: Box::new(compute) }
+fn case(name: &str, inputs: &[&Tensor], compute: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static) -> Case {
+    Case { name: name.into(), inputs: inputs.iter().map(|&x| x.clone()).collect(), compute: Box::new(compute) }
 }
 
 /// Where a function is defined and smooth; the table holds those that are not so from -2 to 2.
@@ -64,19 +64,19 @@ fn domain(f: Unary) -> (f64, f64) {
 fn pointwise() -> Vec<Case> {
     let functions = Unary::ALL.iter().map(|&f| {
         let (low, high) = domain(f);
-        case(f.name(), &[uniform(&[4, 7], low, high)], move |x| unary::pointwise(&x[0], f))
+        case(f.name(), &[&uniform(&[4, 7], low, high)], move |x| unary::pointwise(&x[0], f))
     });
     let pairs = Binary::ALL.iter().flat_map(|&f| {
         let low = if matches!(f, Binary::Pow | Binary::Div | Binary::Remainder) { 0.4 } else { -2.0 };
         let (a, b) = (uniform(&[4, 7], low, 3.0), uniform(&[7, 4], low, 2.0).t().unwrap().contiguous().unwrap());
         let row = uniform(&[7], low, 2.5);
         [
-            case(f.name(), &[a.clone(), b], move |x| binary::combine(f, &x[0], &x[1])),
-            case(&format!("{} with a row", f.name()), &[a, row], move |x| binary::combine(f, &x[0], &x[1])),
+            case(f.name(), &[&a, &b], move |x| binary::combine(f, &x[0], &x[1])),
+            case(&format!("{} with a row", f.name()), &[&a, &row], move |x| binary::combine(f, &x[0], &x[1])),
         ]
     });
     let condition = uniform(&[4, 7], -1.0, 1.0).gt_scalar(0.0).unwrap();
-    let select = case("select", &[uniform(&[4, 7], -2.0, 2.0), uniform(&[4, 1], -2.0, 2.0)], move |x| {
+    let select = case("select", &[&uniform(&[4, 7], -2.0, 2.0), &uniform(&[4, 1], -2.0, 2.0)], move |x| {
         x[0].select(&condition.to_device(x[0].device())?, &x[1])
     });
     functions.chain(pairs).chain([select]).collect()
@@ -100,25 +100,25 @@ fn reductions() -> Vec<Case> {
     let mut cases: Vec<Case> = METHODS
         .iter()
         .flat_map(|&(name, method)| over.clone().into_iter().map(move |axes| (name, method, axes)))
-        .map(|(name, method, axes)| case(&format!("{name} over {axes:?}"), &[x.clone()], move |x| method(&x[0], &axes)))
+        .map(|(name, method, axes)| case(&format!("{name} over {axes:?}"), &[&x], move |x| method(&x[0], &axes)))
         .collect();
     cases.extend((0..3).flat_map(|axis| {
         [
-            case(&format!("softmax along {axis}"), &[x.clone()], move |x| x[0].softmax(axis)),
-            case(&format!("log_softmax along {axis}"), &[x.clone()], move |x| x[0].log_softmax(axis)),
-            case(&format!("cumsum along {axis}"), &[x.clone()], move |x| x[0].cumsum(axis)),
-            case(&format!("sort along {axis}"), &[x.clone()], move |x| Ok(x[0].sort(axis, axis == 1)?.0)),
-            case(&format!("topk along {axis}"), &[x.clone()], move |x| Ok(x[0].topk(2, axis)?.0)),
+            case(&format!("softmax along {axis}"), &[&x], move |x| x[0].softmax(axis)),
+            case(&format!("log_softmax along {axis}"), &[&x], move |x| x[0].log_softmax(axis)),
+            case(&format!("cumsum along {axis}"), &[&x], move |x| x[0].cumsum(axis)),
+            case(&format!("sort along {axis}"), &[&x], move |x| Ok(x[0].sort(axis, axis == 1)?.0)),
+            case(&format!("topk along {axis}"), &[&x], move |x| Ok(x[0].topk(2, axis)?.0)),
         ]
     }));
     let zeros = Tensor::from_slice(&[0.0, 2.0, 3.0, 0.0, 0.0, 1.5], &[2, 3]).unwrap();
-    cases.push(case("prod with zeros", &[zeros], |x| x[0].prod(&[1])));
+    cases.push(case("prod with zeros", &[&zeros], |x| x[0].prod(&[1])));
     cases
 }
 
 fn shapes() -> Vec<Case> {
     let x = uniform(&[3, 4, 5], -2.0, 2.0);
-    let one = |name: &str, compute: fn(&Tensor) -> Result<Tensor>| case(name, &[x.clone()], move |x| compute(&x[0]));
+    let one = |name: &str, compute: fn(&Tensor) -> Result<Tensor>| case(name, &[&x], move |x| compute(&x[0]));
     let mut cases = vec![
         one("reshape", |x| x.reshape(&[6, 10])),
         one("reshape of a transposed tensor", |x| x.t()?.reshape(&[60])),
@@ -140,14 +140,14 @@ fn shapes() -> Vec<Case> {
         one("a tensor used twice", |x| x.mul(&x.exp()?)),
     ];
     let other = uniform(&[3, 2, 5], -2.0, 2.0);
-    cases.push(case("cat", &[x.clone(), other], |x| Tensor::cat(&[&x[0], &x[1], &x[0]], 1)));
-    cases.push(case("stack", &[x.clone(), x.clone()], |x| Tensor::stack(&[&x[0], &x[1]], 1)));
+    cases.push(case("cat", &[&x, &other], |x| Tensor::cat(&[&x[0], &x[1], &x[0]], 1)));
+    cases.push(case("stack", &[&x, &x], |x| Tensor::stack(&[&x[0], &x[1]], 1)));
     cases
 }
 
 fn products_and_indices() -> Vec<Case> {
     let matmul = |name: &str, a: &[usize], b: &[usize]| {
-        case(&format!("matmul {name}"), &[uniform(a, -1.0, 1.0), uniform(b, -1.0, 1.0)], |x| x[0].matmul(&x[1]))
+        case(&format!("matmul {name}"), &[&uniform(a, -1.0, 1.0), &uniform(b, -1.0, 1.0)], |x| x[0].matmul(&x[1]))
     };
     let mut cases = vec![
         matmul("of matrices", &[5, 7], &[7, 3]),
@@ -157,7 +157,7 @@ fn products_and_indices() -> Vec<Case> {
         matmul("of batches", &[2, 3, 4], &[2, 4, 5]),
         matmul("with broadcast batches", &[2, 1, 3, 4], &[3, 4, 2]),
         matmul("over nothing", &[2, 0], &[0, 3]),
-        case("matmul of transposed matrices", &[uniform(&[7, 5], -1.0, 1.0), uniform(&[3, 7], -1.0, 1.0)], |x| {
+        case("matmul of transposed matrices", &[&uniform(&[7, 5], -1.0, 1.0), &uniform(&[3, 7], -1.0, 1.0)], |x| {
             x[0].t()?.matmul(&x[1].t()?)
         }),
     ];
@@ -166,13 +166,13 @@ fn products_and_indices() -> Vec<Case> {
     let (part, source) = (table.slice(0, 0, 4).unwrap().contiguous().unwrap(), uniform(&[4, 2], -1.0, 1.0));
     let on = |index: &Tensor, x: &Tensor| index.to_device(x.device());
     let (r, p) = (rows.clone(), picks.clone());
-    cases.push(case("index_select", &[table.clone()], move |x| x[0].index_select(&on(&r, &x[0])?, 0)));
-    cases.push(case("gather", &[part.clone()], move |x| x[0].gather(&on(&p, &x[0])?, 1)));
+    cases.push(case("index_select", &[&table], move |x| x[0].index_select(&on(&r, &x[0])?, 0)));
+    cases.push(case("gather", &[&part], move |x| x[0].gather(&on(&p, &x[0])?, 1)));
     let p = picks.clone();
-    cases.push(case("scatter_add", &[part.clone(), source], move |x| x[0].scatter_add(&on(&p, &x[0])?, &x[1], 1)));
+    cases.push(case("scatter_add", &[&part, &source], move |x| x[0].scatter_add(&on(&p, &x[0])?, &x[1], 1)));
     let r = rows.clone();
-    cases.push(case("index_add", &[table.clone(), part], move |x| x[0].index_add(&on(&r, &x[0])?, &x[1], 0)));
+    cases.push(case("index_add", &[&table, &part], move |x| x[0].index_add(&on(&r, &x[0])?, &x[1], 0)));
     let classes = labels(6, 5);
-    cases.push(case("cross_entropy", &[table], move |x| x[0].cross_entropy(&on(&classes, &x[0])?)));
+    cases.push(case("cross_entropy", &[&table], move |x| x[0].cross_entropy(&on(&classes, &x[0])?)));
     cases
 }
