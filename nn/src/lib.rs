@@ -1,9 +1,11 @@
 //! Layers, losses, optimizers, data and the training loop.
 
 pub mod error;
+pub mod init;
 pub mod layers;
 pub mod module;
 mod named;
+pub mod optim;
 pub mod param;
 pub mod spec;
 

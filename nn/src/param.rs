@@ -147,6 +147,13 @@ impl Param {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Puts a tensor of any type, tracked or not, in the place of the value, as it is: for gradient checks in `f64`.
+    #[cfg(test)]
+    pub(crate) fn replace_by(&self, value: impl FnOnce(&Tensor) -> Tensor) {
+        let mut slot = self.slot();
+        slot.value = value(&slot.value);
+    }
+
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.0.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }

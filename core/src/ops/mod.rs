@@ -11,6 +11,7 @@
 //! | [`matmul`] | matrix products | one op |
 //! | [`index`] | gather, scatter, index, sort | ops |
 //! | [`fused`] | softmax, log-softmax, cross-entropy | ops with gradient kernels |
+//! | [`step`] | optimizer steps, in place | no ops: nothing is recorded |
 //! | [`composed`] | whatever the ones above express well | plain functions |
 //!
 //! An operation that others express well is a plain function of tensors and needs no gradient: `composed` has examples. A
@@ -25,4 +26,5 @@ pub mod index;
 pub mod matmul;
 pub mod reduce;
 pub mod shape;
+pub mod step;
 pub mod unary;

@@ -1,0 +1,217 @@
+//! Batch normalisation (Ioffe and Szegedy 2015).
+
+use gradus_core::{DType, Device, Tensor};
+
+use crate::{Ctx, Error, Module, Param, Result};
+
+/// How a [`BatchNorm`] layer works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNormOptions {
+    /// The share of the old in a moving statistic, as in Keras. PyTorch's momentum is the share of the new.
+    pub momentum: f64,
+    /// Added to the variance before the root is taken.
+    pub epsilon: f64,
+    /// Whether `beta`, learned, is added.
+    pub center: bool,
+    /// Whether `gamma`, learned, multiplies.
+    pub scale: bool,
+    /// Whether the moving variance takes in the unbiased variance of each batch, as PyTorch does; Keras' is biased.
+    pub unbiased: bool,
+    /// The dimension of the features, the batch counted; negative ones count from the end.
+    pub axis: isize,
+}
+
+impl BatchNormOptions {
+    /// Keras' defaults.
+    pub const fn keras() -> Self {
+        Self { momentum: 0.99, epsilon: 1e-3, center: true, scale: true, unbiased: false, axis: -1 }
+    }
+
+    /// PyTorch's defaults; its momentum of 0.1 is 0.9 here.
+    pub const fn torch() -> Self {
+        Self { momentum: 0.9, epsilon: 1e-5, center: true, scale: true, unbiased: true, axis: -1 }
+    }
+}
+
+impl Default for BatchNormOptions {
+    fn default() -> Self {
+        Self::keras()
+    }
+}
+
+/// Gives every feature mean 0 and variance 1, then a scale and a centre that are learned.
+///
+/// In training, mean and variance are those of the batch, over all dimensions but that of the features, and moving
+/// averages of them are kept; gradients flow through both. Otherwise, and wherever the layer is frozen, the averages are
+/// used.
+#[derive(Debug)]
+pub struct BatchNorm {
+    options: BatchNormOptions,
+    gamma: Option<Param>,
+    beta: Option<Param>,
+    moving_mean: Param,
+    moving_variance: Param,
+}
+
+impl BatchNorm {
+    /// A layer of `features` features.
+    pub fn new(features: usize, options: BatchNormOptions) -> Result<Self> {
+        let ones = Tensor::ones(&[features], DType::F32, Device::CPU)?;
+        let zeros = ones.zeros_like()?;
+        Ok(Self {
+            gamma: options.scale.then(|| Param::weight("gamma", ones.clone())),
+            beta: options.center.then(|| Param::weight("beta", zeros.clone())),
+            moving_mean: Param::state("moving_mean", zeros),
+            moving_variance: Param::state("moving_variance", ones),
+            options,
+        })
+    }
+
+    /// Takes the statistics of a batch, of `count` numbers for each feature, into the moving ones.
+    fn remember(&self, mean: &Tensor, variance: &Tensor, count: usize) -> Result<()> {
+        let momentum = self.options.momentum;
+        let correction = match self.options.unbiased {
+            true => count as f64 / (count as f64 - 1.0),
+            false => 1.0,
+        };
+        for (param, new, factor) in [(&self.moving_mean, mean, 1.0), (&self.moving_variance, variance, correction)] {
+            let old = param.value();
+            let new = new.detach().to_dtype(old.dtype())?.reshape(old.shape())?;
+            param.set(old.mul_scalar(momentum)?.add(&new.mul_scalar((1.0 - momentum) * factor)?)?)?;
+        }
+        Ok(())
+    }
+
+    /// The dimension of the features in a tensor of this rank.
+    fn axis(&self, rank: usize) -> Option<usize> {
+        let axis = self.options.axis;
+        usize::try_from(if axis < 0 { axis + rank as isize } else { axis }).ok().filter(|&axis| axis < rank)
+    }
+
+    fn mismatch(&self, shape: &[usize], axis: usize) -> Error {
+        let features = self.moving_mean.len();
+        Error::Config(format!(
+            "batch_norm: takes {features} features in dimension {axis} of a batch, a sample has shape {shape:?}"
+        ))
+    }
+}
+
+impl Module for BatchNorm {
+    fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        let axis = self.axis(x.rank()).filter(|&axis| x.shape()[axis] == self.moving_mean.len());
+        let Some(axis) = axis else {
+            return Err(self.mismatch(x.shape().get(1..).unwrap_or_default(), x.rank().saturating_sub(1)));
+        };
+        // Sizes of 1 behind the features, so that they broadcast.
+        let mut row = vec![1; x.rank() - axis];
+        row[0] = x.shape()[axis];
+        let lift = |param: &Param| param.value().reshape(&row);
+
+        let frozen = self.moving_mean.is_frozen() || self.moving_variance.is_frozen();
+        let (centred, variance) = if ctx.training && !frozen {
+            let over: Vec<isize> = (0..x.rank()).filter(|&other| other != axis).map(|axis| axis as isize).collect();
+            let count = x.len() / x.shape()[axis].max(1);
+            if over.is_empty() || count == 0 || (self.options.unbiased && count == 1) {
+                let what = format!("batch_norm: a batch of shape {:?} has {count} numbers a feature", x.shape());
+                return Err(Error::Config(format!("{what}; training needs a spread: use a larger batch")));
+            }
+            let mean = x.mean_keepdim(&over)?;
+            let centred = x.sub(&mean)?;
+            let variance = centred.square()?.mean_keepdim(&over)?;
+            self.remember(&mean, &variance, count)?;
+            (centred, variance)
+        } else {
+            (x.sub(&lift(&self.moving_mean)?)?, lift(&self.moving_variance)?)
+        };
+        // The small tensors are combined first, so that only two passes over the batch are left.
+        let mut factor = variance.add_scalar(self.options.epsilon)?.rsqrt()?;
+        if let Some(gamma) = &self.gamma {
+            factor = factor.mul(&lift(gamma)?)?;
+        }
+        let y = centred.mul(&factor)?;
+        match &self.beta {
+            Some(beta) => Ok(y.add(&lift(beta)?)?),
+            None => Ok(y),
+        }
+    }
+
+    fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {
+        let learned = [("gamma", &self.gamma), ("beta", &self.beta)];
+        learned.iter().for_each(|(name, param)| param.iter().for_each(|param| visit(name, param)));
+        visit("moving_mean", &self.moving_mean);
+        visit("moving_variance", &self.moving_variance);
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        let rank = input.len() + 1;
+        match self.axis(rank) {
+            Some(axis) if axis > 0 && input[axis - 1] == self.moving_mean.len() => Ok(input.to_vec()),
+            axis => Err(self.mismatch(input, axis.unwrap_or(rank - 1))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::testing::{check_layer, random, train};
+
+    fn moving(layer: &BatchNorm) -> [Vec<f64>; 2] {
+        [&layer.moving_mean, &layer.moving_variance].map(|param| param.value().to_f64_vec().unwrap())
+    }
+
+    #[test]
+    fn training_normalises_the_batch_and_moves_the_averages() {
+        let layer = BatchNorm::new(1, BatchNormOptions { epsilon: 0.0, ..BatchNormOptions::keras() }).unwrap();
+        let x = Tensor::from_slice(&[1f32, 3.0, 5.0], &[3, 1]).unwrap();
+        let y = layer.forward(&x, &train()).unwrap().to_vec::<f32>().unwrap();
+        let root = 1.5f32.sqrt();
+        y.iter().zip([-root, 0.0, root]).for_each(|(y, wanted)| assert!((y - wanted).abs() < 1e-6, "{y}"));
+        let [mean, variance] = moving(&layer);
+        // 0.99 of the old and 0.01 of the batch, whose mean is 3 and whose biased variance is 8/3.
+        assert!((mean[0] - 0.03).abs() < 1e-7 && (variance[0] - (0.99 + 0.08 / 3.0)).abs() < 1e-6, "{variance:?}");
+    }
+
+    #[test]
+    fn pytorch_takes_in_the_unbiased_variance() {
+        let layer = BatchNorm::new(1, BatchNormOptions::torch()).unwrap();
+        let x = Tensor::from_slice(&[1f32, 3.0, 5.0], &[3, 1]).unwrap();
+        layer.forward(&x, &train()).unwrap();
+        let [mean, variance] = moving(&layer);
+        assert!((mean[0] - 0.3).abs() < 1e-6 && (variance[0] - (0.9 + 0.4)).abs() < 1e-6, "{mean:?} {variance:?}");
+        let error = layer.forward(&x.slice(0, 0, 1).unwrap(), &train()).unwrap_err().to_string();
+        assert!(error.starts_with("batch_norm: a batch of shape [1, 1] has 1 numbers a feature"), "{error}");
+    }
+
+    #[test]
+    fn a_frozen_layer_and_evaluation_use_the_averages_and_leave_them() {
+        let layer = BatchNorm::new(3, BatchNormOptions::keras()).unwrap();
+        let x = random(&[5, 3], 1);
+        layer.forward(&x, &train()).unwrap();
+        let before = moving(&layer);
+        let evaluated = layer.forward(&x, &Ctx::eval()).unwrap().to_f64_vec().unwrap();
+        layer.params(&mut |_, param| param.set_trainable(false));
+        let frozen = layer.forward(&x, &train()).unwrap().to_f64_vec().unwrap();
+        assert_eq!(evaluated, frozen);
+        assert_eq!(before, moving(&layer));
+        let by_hand = (x.to_f64_vec().unwrap()[0] - before[0][0]) / (before[1][0] + 1e-3).sqrt();
+        assert!((evaluated[0] - by_hand).abs() < 1e-6);
+    }
+
+    #[test]
+    fn features_that_do_not_fit_are_refused() {
+        let layer = BatchNorm::new(3, BatchNormOptions::keras()).unwrap();
+        let wanted = "batch_norm: takes 3 features in dimension 2 of a batch, a sample has shape [3, 4]";
+        assert_eq!(layer.output_shape(&[3, 4]).unwrap_err().to_string(), wanted);
+        assert_eq!(layer.forward(&random(&[2, 3, 4], 0), &train()).unwrap_err().to_string(), wanted);
+        assert_eq!(layer.output_shape(&[4, 3]).unwrap(), [4, 3]);
+    }
+
+    #[test]
+    fn gradients_flow_through_mean_and_variance() {
+        let options = BatchNormOptions::keras();
+        check_layer(&BatchNorm::new(3, options.clone()).unwrap(), &[5, 3]);
+        check_layer(&BatchNorm::new(3, BatchNormOptions { axis: 1, ..options.clone() }).unwrap(), &[2, 3, 2, 2]);
+        check_layer(&BatchNorm::new(3, BatchNormOptions { center: false, scale: false, ..options }).unwrap(), &[5, 3]);
+    }
+}
