@@ -1,6 +1,8 @@
 //! Layers, losses, optimizers, data and the training loop.
 
+pub mod data;
 pub mod error;
+pub mod format;
 pub mod init;
 pub mod layers;
 pub mod module;

@@ -1,0 +1,275 @@
+//! Batches, prepared on a thread of their own while the network works on the one before.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use gradus_core::kernels::random::permutation;
+use gradus_core::{DType, Device, RandomKey, Tensor};
+
+use super::Dataset;
+use crate::{Error, Result};
+
+/// How many batches are prepared ahead.
+const AHEAD: usize = 4;
+
+/// Some samples, ready for the network.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The samples, `[size, ..]`, as scaled `f32`.
+    pub inputs: Tensor,
+    /// Their targets, as in [`Dataset::targets`].
+    pub targets: Tensor,
+    /// How many samples these are; the last batch of an epoch may have fewer than the others.
+    pub size: usize,
+}
+
+/// What is done to the numbers of the inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// Nothing.
+    None,
+    /// They are divided by this number, in `f32` as NumPy does it.
+    Divide(f64),
+}
+
+/// Hands out a data set in batches, epoch by epoch.
+///
+/// Which samples form which batch depends on the key and the epoch alone, never on threads or timing.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    set: Dataset,
+    batch: usize,
+    order: Order,
+    scale: Scale,
+    device: Device,
+}
+
+#[derive(Clone, Debug)]
+enum Order {
+    AsStored,
+    Shuffled(RandomKey),
+    Given(Arc<Vec<Vec<usize>>>),
+}
+
+impl Loader {
+    /// Batches of `batch` samples: as they are stored, or in an order drawn anew from `shuffle` for every epoch.
+    ///
+    /// The last batch has what is left. Fails with [`Error::Config`] if `batch` is 0 or the scale is no divisor.
+    pub fn new(set: &Dataset, batch: usize, shuffle: Option<RandomKey>, scale: Scale) -> Result<Self> {
+        if batch == 0 {
+            return Err(Error::Config("batch: 0 samples make no step; a batch has 1 or more".into()));
+        }
+        let order = shuffle.map_or(Order::AsStored, Order::Shuffled);
+        Self::made(set, batch, order, scale)
+    }
+
+    /// The given batches, each a list of rows, the same in every epoch.
+    pub fn with_order(set: &Dataset, batches: Vec<Vec<usize>>, scale: Scale) -> Result<Self> {
+        if let Some(row) = batches.iter().flatten().find(|&&row| row >= set.len()) {
+            return Err(Error::Config(format!(
+                "row {row} of a batch is not there: {} has {} samples",
+                set.name,
+                set.len()
+            )));
+        }
+        let batch = batches.iter().map(Vec::len).max().unwrap_or(0);
+        Self::made(set, batch, Order::Given(Arc::new(batches)), scale)
+    }
+
+    fn made(set: &Dataset, batch: usize, order: Order, scale: Scale) -> Result<Self> {
+        match scale {
+            Scale::Divide(by) if !by.is_finite() || by == 0.0 => {
+                Err(Error::Config(format!("scale: the inputs cannot be divided by {by}; it must be finite and not 0")))
+            }
+            _ => Ok(Self { set: set.clone(), batch, order, scale, device: Device::CPU }),
+        }
+    }
+
+    /// The same loader, handing out batches on `device`.
+    pub fn on(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// The data set.
+    pub fn set(&self) -> &Dataset {
+        &self.set
+    }
+
+    /// The number of batches in an epoch.
+    pub fn steps(&self) -> usize {
+        match &self.order {
+            Order::Given(batches) => batches.len(),
+            _ => self.set.len().div_ceil(self.batch),
+        }
+    }
+
+    /// The batches of one epoch. Dropping them early ends the thread that prepares them.
+    pub fn epoch(&self, epoch: u64) -> Batches {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let (loader, for_errors) = (self.clone(), sender.clone());
+        let worker = Builder::new().name("gradus-loader".into()).spawn(move || loader.prepare(epoch, &sender));
+        let worker = worker.map_err(|error| {
+            // The channel has room, and the receiver is alive.
+            let _ = for_errors.send(Err(Error::io("the thread that loads batches", error)));
+        });
+        Batches { receiver: Some(receiver), worker: worker.ok() }
+    }
+
+    fn prepare(&self, epoch: u64, sender: &SyncSender<Result<Batch>>) {
+        let order = match &self.order {
+            Order::Shuffled(key) => permutation(key.numbered(epoch), self.set.len()),
+            _ => Vec::new(),
+        };
+        for step in 0..self.steps() {
+            let batch = self.batch(step, &order);
+            let failed = batch.is_err();
+            // Sending fails when nobody wants the rest of the epoch.
+            if sender.send(batch).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    fn batch(&self, step: usize, order: &[usize]) -> Result<Batch> {
+        let start = step * self.batch;
+        let end = self.set.len().min(start.saturating_add(self.batch));
+        let part = match &self.order {
+            Order::AsStored => self.set.subset(start..end)?,
+            Order::Shuffled(_) => self.set.select(&order[start..end])?,
+            Order::Given(batches) => self.set.select(&batches[step])?,
+        };
+        let inputs = part.inputs.to_dtype(DType::F32)?;
+        let inputs = match self.scale {
+            Scale::None => inputs,
+            Scale::Divide(by) => inputs.div(&inputs.scalar_like(by)?)?,
+        };
+        let size = part.len();
+        Ok(Batch { inputs: inputs.to_device(self.device)?, targets: part.targets.to_device(self.device)?, size })
+    }
+}
+
+/// The batches of one epoch, in order.
+#[derive(Debug)]
+pub struct Batches {
+    receiver: Option<Receiver<Result<Batch>>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.receiver.as_ref()?.recv().ok();
+        if batch.is_none() {
+            self.receiver = None;
+            // A panic must not look like the end of the epoch.
+            if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        batch
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next send fails, and it ends.
+        self.receiver = None;
+        if let Some(worker) = self.worker.take() {
+            // A panic of the thread has no one left to tell: whoever drops the batches early wants no more of them.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::dataset::tests::counting;
+
+    const KEY: RandomKey = RandomKey::new(3);
+
+    fn rows(loader: &Loader, epoch: u64) -> Vec<Vec<f32>> {
+        let first = |batch: Batch| batch.inputs.to_vec::<f32>().unwrap().chunks(2).map(|sample| sample[0]).collect();
+        loader.epoch(epoch).map(|batch| first(batch.unwrap())).collect()
+    }
+
+    #[test]
+    fn batches_come_in_order_with_a_short_last_one() {
+        let loader = Loader::new(&counting(5, 3), 2, None, Scale::None).unwrap();
+        assert_eq!(loader.steps(), 3);
+        assert_eq!(rows(&loader, 0), [vec![0.0, 1.0], vec![2.0, 3.0], vec![4.0]]);
+        let last = loader.epoch(0).last().unwrap().unwrap();
+        assert_eq!((last.size, last.inputs.shape(), last.targets.to_vec::<i64>().unwrap()), (1, &[1, 2][..], vec![1]));
+        let large = Loader::new(&counting(5, 3), usize::MAX, None, Scale::None).unwrap();
+        assert_eq!((large.steps(), rows(&large, 0).len()), (1, 1));
+    }
+
+    #[test]
+    fn pixels_are_divided_as_numpy_divides_them() {
+        let loader = Loader::new(&counting(254, 3), 100, None, Scale::Divide(255.0)).unwrap();
+        let scaled = rows(&loader, 0).concat();
+        assert!(scaled.iter().enumerate().all(|(i, &x)| x.to_bits() == (i as f32 / 255.0).to_bits()));
+    }
+
+    #[test]
+    fn shuffling_depends_on_key_and_epoch_alone() {
+        let set = counting(100, 3);
+        let loader = Loader::new(&set, 32, Some(KEY), Scale::None).unwrap();
+        let first = rows(&loader, 0);
+        assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
+        assert_eq!(rows(&loader, 0), first);
+        assert_eq!(rows(&loader, 1), rows(&Loader::new(&set, 32, Some(KEY), Scale::None).unwrap(), 1));
+        assert_ne!(rows(&loader, 1), first);
+        let mut all = first.concat();
+        all.sort_by(f32::total_cmp);
+        assert_eq!(all, (0..100).map(|i| i as f32).collect::<Vec<_>>());
+        for batch in loader.epoch(5) {
+            let batch = batch.unwrap();
+            let labels: Vec<i64> = batch.inputs.to_vec::<f32>().unwrap().chunks(2).map(|x| x[0] as i64 % 3).collect();
+            assert_eq!(batch.targets.to_vec::<i64>().unwrap(), labels);
+        }
+    }
+
+    #[test]
+    fn batches_can_be_given() {
+        let set = counting(5, 3);
+        let loader = Loader::with_order(&set, vec![vec![4, 0], vec![2]], Scale::None).unwrap();
+        assert_eq!((loader.steps(), rows(&loader, 9)), (2, vec![vec![4.0, 0.0], vec![2.0]]));
+        let error = Loader::with_order(&set, vec![vec![5]], Scale::None).unwrap_err().to_string();
+        assert_eq!(error, "row 5 of a batch is not there: counting has 5 samples");
+    }
+
+    #[test]
+    fn dropping_an_epoch_early_ends_its_thread() {
+        let loader = Loader::new(&counting(200, 3), 1, Some(KEY), Scale::None).unwrap();
+        for _ in 0..20 {
+            let mut batches = loader.epoch(0);
+            batches.next().unwrap().unwrap();
+            // Dropping joins the thread: this test hangs if the thread goes on waiting.
+            drop(batches);
+        }
+    }
+
+    #[test]
+    fn what_fails_on_the_thread_is_told() {
+        let mut set = counting(4, 2);
+        set.targets = Tensor::from_slice(&[0i64, 1], &[2]).unwrap();
+        let results: Vec<_> =
+            Loader::new(&set, 2, None, Scale::None).unwrap().epoch(0).map(|batch| batch.is_ok()).collect();
+        assert_eq!(results, [true, false]);
+    }
+
+    #[test]
+    fn wrong_settings_are_refused() {
+        let refusal = |batch, scale| match Loader::new(&counting(4, 2), batch, None, scale) {
+            Err(Error::Config(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refusal(0, Scale::None), "batch: 0 samples make no step; a batch has 1 or more");
+        let text = "scale: the inputs cannot be divided by 0; it must be finite and not 0";
+        assert_eq!(refusal(2, Scale::Divide(0.0)), text);
+        assert!(refusal(2, Scale::Divide(f64::NAN)).contains("divided by NaN"));
+    }
+}

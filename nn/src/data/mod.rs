@@ -1,0 +1,18 @@
+//! Data sets: reading them from files, splitting them, and handing them out in batches.
+
+mod array;
+pub mod csv;
+pub mod dataset;
+pub mod idx;
+mod input;
+pub mod loader;
+pub mod npy;
+pub mod split;
+
+pub use self::csv::{Column, CsvOptions, Labels, read_csv, read_csv_bytes};
+pub use self::dataset::Dataset;
+pub use self::idx::{read_idx, read_idx_bytes};
+pub(crate) use self::input::Input;
+pub use self::loader::{Batch, Batches, Loader, Scale};
+pub use self::npy::{npz_names, read_npy, read_npy_bytes, read_npz};
+pub use self::split::{Share, Split};
