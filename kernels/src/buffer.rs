@@ -127,7 +127,8 @@ impl<'a> View<'a> {
 
     /// The elements as one slice, where they stand in row-major order without gaps.
     pub fn contiguous<T: Element>(&self) -> Option<&'a [T]> {
-        let start = self.layout.offset();
+        // An empty view may begin anywhere, even behind the buffer's end.
+        let start = if self.is_empty() { 0 } else { self.layout.offset() };
         self.layout.is_contiguous().then(|| &self.buffer.as_slice::<T>()[start..start + self.len()])
     }
 }

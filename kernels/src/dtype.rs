@@ -98,8 +98,14 @@ impl PartialEq for Bool {
     }
 }
 
+impl PartialOrd for Bool {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        self.get().partial_cmp(&other.get())
+    }
+}
+
 /// A Rust type that can be an element of a buffer.
-pub trait Element: Pod + PartialEq + fmt::Debug + Send + Sync {
+pub trait Element: Pod + PartialOrd + fmt::Debug + Send + Sync {
     /// The type's name at run time.
     const DTYPE: DType;
     /// The value, rounded to this type (floats to integers: towards zero, saturating; to [`Bool`]: whether not zero).

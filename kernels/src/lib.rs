@@ -16,6 +16,7 @@ pub mod reference;
 
 pub use backend::{ArgReduce, Backend, Binary, Compare, Distribution, RandomKey, Reduce, Unary};
 pub use buffer::{Buffer, View, memory};
+pub use cpu::{CPU, Cpu};
 pub use dtype::{Bool, DType, Element, Scalar};
 pub use error::{Error, Result};
 pub use layout::{Dims, Layout};

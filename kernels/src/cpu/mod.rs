@@ -3,7 +3,21 @@
 //! [`simd`] compiles one body for every instruction set and picks one at run time; [`threads`] cuts work into chunks that
 //! depend on its size alone, so that results have the same bits at any thread count.
 
+mod backend;
+mod binary;
 pub mod cache;
+mod copy;
+mod fused;
+mod index;
+mod math;
 pub mod matmul;
+mod read;
+mod reduce;
+mod scan_sort;
 pub mod simd;
+mod step;
 pub mod threads;
+mod unary;
+mod widen;
+
+pub use backend::{CPU, Cpu};

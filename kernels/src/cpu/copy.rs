@@ -1,0 +1,189 @@
+//! Moving elements: copies of any strides, and casts.
+//!
+//! What only moves elements does not ask what they mean, so it works on words of their size.
+
+use std::marker::PhantomData;
+
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+
+use super::read::{BLOCK, Reader, Stage, for_parts, map1};
+use super::threads::{chunk_len, for_chunks};
+use crate::{Buffer, DType, Element, Layout, Result, View, with_element};
+
+/// Runs `$body` with `$W` bound to the unsigned integer that has the size of `$dtype`'s elements.
+macro_rules! with_word {
+    ($dtype:expr, $W:ident => $body:expr) => {
+        match $dtype.size() {
+            1 => {
+                type $W = u8;
+                $body
+            }
+            2 => {
+                type $W = u16;
+                $body
+            }
+            4 => {
+                type $W = u32;
+                $body
+            }
+            _ => {
+                type $W = u64;
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_word;
+
+/// The elements as words.
+pub fn words<'a, W: Pod>(x: View<'a>) -> Reader<'a, W> {
+    Reader::over(cast_slice(x.buffer.bytes()), x.layout)
+}
+
+/// The whole buffer as words, for writing.
+pub fn words_mut<W: Pod>(y: &mut Buffer) -> &mut [W] {
+    cast_slice_mut(y.bytes_mut())
+}
+
+/// The elements in row-major order.
+pub fn copy(x: View) -> Buffer {
+    let mut y = Buffer::unspecified(x.dtype(), x.len());
+    with_word!(x.dtype(), W => {
+        let data = cast_slice::<u8, W>(x.buffer.bytes());
+        copy_words(data, x.layout, words_mut(&mut y));
+    });
+    y
+}
+
+fn copy_words<W: Pod + Send + Sync>(data: &[W], layout: &Layout, y: &mut [W]) {
+    if let [outer @ .., (rows, 1), (columns, stride)] = layout.merged().as_slice()
+        && *stride > 1
+        && !layout.is_empty()
+    {
+        return transpose(data, layout.offset(), outer, [*rows, *columns], *stride as usize, y);
+    }
+    let reader = Reader::over(data, layout);
+    for_parts(y, chunk_len(layout.len(), 1), &|start, y| reader.copy_to(start, y));
+}
+
+/// Copies matrices whose rows lie `stride` apart column by column, a tile at a time: a tile reads and writes whole cache
+/// lines, where a plain loop would fetch a line for each element.
+fn transpose<W: Pod + Send + Sync>(
+    data: &[W],
+    offset: usize,
+    outer: &[(usize, isize)],
+    [rows, columns]: [usize; 2],
+    stride: usize,
+    y: &mut [W],
+) {
+    const TILE: usize = 16;
+    let (sizes, strides): (Vec<usize>, Vec<isize>) = outer.iter().copied().unzip();
+    let matrices: Vec<usize> = Layout::strided(&sizes, &strides, offset).positions().collect();
+    let bands = rows.div_ceil(TILE);
+    // Work is cut between bands of rows, each within one matrix.
+    let mut tasks: Vec<(usize, &mut [W])> = Vec::with_capacity(matrices.len() * bands);
+    for (y, &start) in y.chunks_mut(rows * columns).zip(&matrices) {
+        tasks.extend(y.chunks_mut(TILE * columns).enumerate().map(|(band, y)| (start + band * TILE, y)));
+    }
+    let chunk = (chunk_len(rows * columns * matrices.len(), 1) / (TILE * columns)).max(1);
+    for_chunks(&mut tasks, chunk, |_, tasks| {
+        for (start, y) in tasks {
+            for left in (0..columns).step_by(TILE) {
+                let right = columns.min(left + TILE);
+                for (row, y) in y.chunks_mut(columns).enumerate() {
+                    for (column, y) in (left..right).zip(&mut y[left..right]) {
+                        *y = data[*start + row + column * stride];
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Writes the elements to the places of `y` that `at` describes.
+pub fn copy_into(x: View, y: &mut Buffer, at: &Layout) {
+    if at.is_empty() {
+        return;
+    }
+    with_word!(x.dtype(), W => {
+        let reader = words::<W>(x);
+        let y = words_mut::<W>(y);
+        let runs = at.merged();
+        match runs.as_slice() {
+            _ if at.is_contiguous() => {
+                let y = &mut y[at.offset()..][..at.len()];
+                for_parts(y, chunk_len(at.len(), 1), &|start, y| reader.copy_to(start, y));
+            }
+            [outer @ .., (len, 1)] => {
+                let (sizes, strides): (Vec<usize>, Vec<isize>) = outer.iter().copied().unzip();
+                for (i, position) in Layout::strided(&sizes, &strides, at.offset()).positions().enumerate() {
+                    reader.copy_to(i * len, &mut y[position..position + len]);
+                }
+            }
+            _ => {
+                let mut stage = Stage::new();
+                let mut places = at.positions();
+                for start in (0..at.len()).step_by(BLOCK) {
+                    let block = reader.read(start, BLOCK.min(at.len() - start), &mut stage);
+                    block.iter().zip(&mut places).for_each(|(&value, place)| y[place] = value);
+                }
+            }
+        }
+    });
+}
+
+/// The elements as another type.
+pub fn cast(x: View, to: DType) -> Buffer {
+    if x.dtype() == to {
+        return copy(x);
+    }
+    let mut y = Buffer::unspecified(to, x.len());
+    with_element!(x.dtype(), X => with_element!(to, Y => {
+        map1(&Reader::<X>::new(x), y.as_mut_slice::<Y>(), chunk_len(x.len(), 2), &|x, y| {
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = Y::from_scalar(x.to_scalar()));
+        });
+    }));
+    y
+}
+
+/// A view's elements in row-major order: borrowed where they stand so, else copied.
+pub struct Dense<'a, T> {
+    view: View<'a>,
+    copied: Option<Buffer>,
+    element: PhantomData<T>,
+}
+
+impl<'a, T: Element> Dense<'a, T> {
+    /// The elements of `view`, whose type is `T`.
+    pub fn new(view: View<'a>) -> Self {
+        let copied = (!view.layout.is_contiguous()).then(|| copy(view));
+        Self { view, copied, element: PhantomData }
+    }
+
+    /// The elements.
+    pub fn as_slice(&self) -> &[T] {
+        match &self.copied {
+            Some(buffer) => buffer.as_slice(),
+            None => self.view.contiguous().unwrap_or_default(),
+        }
+    }
+}
+
+/// What `f` makes of `views` whose dimension `axis` was put last, with the result's dimension put back.
+pub fn with_axis_last<const N: usize>(
+    views: [View; N],
+    axis: usize,
+    f: impl FnOnce([View; N]) -> Result<Buffer>,
+) -> Result<Buffer> {
+    let rank = views[0].shape().len();
+    if axis + 1 == rank {
+        return f(views);
+    }
+    let there: Vec<usize> = (0..rank).filter(|&i| i != axis).chain([axis]).collect();
+    let layouts = views.map(|view| view.layout.permute(&there));
+    let y = f(std::array::from_fn(|i| View::new(views[i].buffer, &layouts[i])))?;
+    let mut back = there.clone();
+    there.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+    let layout = Layout::contiguous(layouts[0].shape()).permute(&back);
+    Ok(copy(View::new(&y, &layout)))
+}

@@ -1,0 +1,242 @@
+//! Reading a view of any strides as slices in row-major order.
+//!
+//! Kernels are written for slices. Where a view's elements stand in a row, [`Reader::read`] hands out the memory itself;
+//! where they do not, it gathers a block into a stage that stays in the first cache level. A view that repeats itself
+//! after few elements (a scalar, a bias along the last dimension) is gathered once and read at an offset ever after.
+
+use bytemuck::{Pod, cast_slice_mut};
+use smallvec::SmallVec;
+
+use super::threads::for_chunks;
+use crate::{Element, Layout, View};
+
+/// How many elements are read at a time, at most.
+pub const BLOCK: usize = 1024;
+
+/// A view's elements, to be read in row-major order.
+#[derive(Debug)]
+pub struct Reader<'a, T> {
+    data: &'a [T],
+    /// Sizes and strides, outermost first, where neighbours that form one run are merged.
+    runs: SmallVec<[(usize, isize); 6]>,
+    offset: usize,
+    pattern: Pattern,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pattern {
+    /// Row-major without gaps.
+    Dense,
+    /// Everything repeats after so many elements.
+    Periodic(usize),
+    /// Anything else.
+    General,
+}
+
+/// Where a [`Reader`] puts what it gathers. Belongs to one reader.
+#[derive(Debug)]
+pub struct Stage<T>(Vec<T>);
+
+impl<T> Stage<T> {
+    /// A stage without memory, which it takes when first needed.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'a, T: Element> Reader<'a, T> {
+    /// Reads `view`, whose element type is `T`.
+    pub fn new(view: View<'a>) -> Self {
+        Self::over(view.buffer.as_slice(), view.layout)
+    }
+}
+
+impl<'a, T: Pod> Reader<'a, T> {
+    /// Reads `data` through `layout`.
+    pub fn over(data: &'a [T], layout: &Layout) -> Self {
+        let runs = layout.merged();
+        let (data, offset) = if layout.is_empty() { (&data[..0], 0) } else { (data, layout.offset()) };
+        let pattern = match runs.first() {
+            _ if layout.is_contiguous() => Pattern::Dense,
+            Some((_, 0)) => {
+                let period = runs[1..].iter().map(|&(size, _)| size).product();
+                if period <= BLOCK { Pattern::Periodic(period) } else { Pattern::General }
+            }
+            _ => Pattern::General,
+        };
+        Self { data, runs, offset, pattern }
+    }
+
+    /// Elements `start..start + len`, for `len` up to [`BLOCK`].
+    #[inline]
+    pub fn read<'s>(&'s self, start: usize, len: usize, stage: &'s mut Stage<T>) -> &'s [T] {
+        match self.pattern {
+            Pattern::Dense => &self.data[self.offset + start..][..len],
+            Pattern::Periodic(period) => {
+                let first = start % period;
+                if stage.0.len() < first + len {
+                    self.repeat(period, first + len, stage);
+                }
+                &stage.0[first..first + len]
+            }
+            Pattern::General => match self.within_run(start, len) {
+                Some(position) => &self.data[position..][..len],
+                None => {
+                    stage.0.resize(len.max(stage.0.len()), T::zeroed());
+                    self.gather(start, &mut stage.0[..len]);
+                    &stage.0[..len]
+                }
+            },
+        }
+    }
+
+    /// Copies elements `start..start + out.len()`, for any length.
+    pub fn copy_to(&self, start: usize, out: &mut [T]) {
+        match self.pattern {
+            Pattern::Dense => out.copy_from_slice(&self.data[self.offset + start..][..out.len()]),
+            _ => self.gather(start, out),
+        }
+    }
+
+    /// Fills the stage with `len` elements from the start of a period on.
+    #[cold]
+    fn repeat(&self, period: usize, len: usize, stage: &mut Stage<T>) {
+        stage.0.resize(len, T::zeroed());
+        let once = period.min(len);
+        self.gather(0, &mut stage.0[..once]);
+        let (pattern, rest) = stage.0.split_at_mut(once);
+        for part in rest.chunks_mut(once) {
+            part.copy_from_slice(&pattern[..part.len()]);
+        }
+    }
+
+    /// Where element `start` stands, if the `len` from there on stand in a row.
+    fn within_run(&self, start: usize, len: usize) -> Option<usize> {
+        let &(size, stride) = self.runs.last()?;
+        (stride == 1 && start % size + len <= size).then(|| self.locate(start).0)
+    }
+
+    /// The position of element `start`, and its index along each run.
+    fn locate(&self, start: usize) -> (usize, SmallVec<[usize; 6]>) {
+        let mut index = SmallVec::from_elem(0, self.runs.len());
+        let mut position = self.offset as isize;
+        let mut rest = start;
+        for (i, &(size, stride)) in self.runs.iter().enumerate().rev() {
+            index[i] = rest % size;
+            rest /= size;
+            position += index[i] as isize * stride;
+        }
+        (position as usize, index)
+    }
+
+    fn gather(&self, start: usize, mut out: &mut [T]) {
+        let Some((&(size, stride), outer)) = self.runs.split_last() else {
+            return out.fill(self.data[self.offset]);
+        };
+        let (position, mut index) = self.locate(start);
+        let mut position = position as isize;
+        let mut done = index[outer.len()];
+        while !out.is_empty() {
+            let (now, later) = out.split_at_mut((size - done).min(out.len()));
+            copy_run(self.data, position, stride, now);
+            out = later;
+            // On to the next run: back to this one's beginning, then one step along the dimensions outside.
+            position -= done as isize * stride;
+            done = 0;
+            for (axis, &(size, stride)) in outer.iter().enumerate().rev() {
+                index[axis] += 1;
+                position += stride;
+                if index[axis] < size {
+                    break;
+                }
+                index[axis] = 0;
+                position -= stride * size as isize;
+            }
+        }
+    }
+}
+
+fn copy_run<T: Pod>(data: &[T], position: isize, stride: isize, out: &mut [T]) {
+    match stride {
+        1 => out.copy_from_slice(&data[position as usize..][..out.len()]),
+        0 => out.fill(data[position as usize]),
+        _ => {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = data[(position + i as isize * stride) as usize];
+            }
+        }
+    }
+}
+
+/// As [`for_chunks`], for plain elements: the machinery that spreads work is compiled once, over bytes, instead of once
+/// for every kernel and type.
+pub fn for_parts<T: Pod>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let size = size_of::<T>();
+    let of_bytes = |start: usize, bytes: &mut [u8]| f(start / size, cast_slice_mut(bytes));
+    for_byte_chunks(cast_slice_mut(y), chunk.max(1) * size, &of_bytes);
+}
+
+fn for_byte_chunks(y: &mut [u8], chunk: usize, f: &(dyn Fn(usize, &mut [u8]) + Sync)) {
+    for_chunks(y, chunk, f);
+}
+
+/// Calls `f(x, y)` for blocks of `x` and the places of `y` that they belong to, on several threads.
+pub fn map1<T: Pod + Sync, Y: Pod>(x: &Reader<T>, y: &mut [Y], chunk: usize, f: &(dyn Fn(&[T], &mut [Y]) + Sync)) {
+    for_parts(y, chunk, &|start, y| {
+        let mut stage = Stage::new();
+        for (i, y) in y.chunks_mut(BLOCK).enumerate() {
+            f(x.read(start + i * BLOCK, y.len(), &mut stage), y);
+        }
+    });
+}
+
+type Pairwise<'f, T, Y> = dyn Fn(&[T], &[T], &mut [Y]) + Sync + 'f;
+
+/// Calls `f(a, b, y)` for blocks of `a` and `b` and the places of `y` that they belong to, on several threads.
+pub fn map2<T: Pod + Sync, Y: Pod>(a: &Reader<T>, b: &Reader<T>, y: &mut [Y], chunk: usize, f: &Pairwise<'_, T, Y>) {
+    for_parts(y, chunk, &|start, y| {
+        let (mut stage_a, mut stage_b) = (Stage::new(), Stage::new());
+        for (i, y) in y.chunks_mut(BLOCK).enumerate() {
+            let start = start + i * BLOCK;
+            f(a.read(start, y.len(), &mut stage_a), b.read(start, y.len(), &mut stage_b), y);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_what_the_layout_says() {
+        let data: Vec<i32> = (0..6000).collect();
+        let wide = Layout::contiguous(&[20, 300]);
+        let layouts = [
+            Layout::contiguous(&[6000]),
+            wide.permute(&[1, 0]),
+            wide.slice(1, 290, 280, -1),
+            wide.slice(0, 3, 9, 2),
+            Layout::strided(&[50, 40], &[0, 0], 7),
+            Layout::strided(&[50, 40], &[0, 1], 7),
+            Layout::strided(&[50, 2, 40], &[0, 100, 1], 7),
+            Layout::strided(&[50, 40], &[1, 0], 7),
+            Layout::strided(&[4, 1500], &[0, 2], 7),
+            Layout::strided(&[40, 50], &[-3, 5], 500),
+            Layout::contiguous(&[]),
+            Layout::strided(&[0, 3], &[3, 1], 9999),
+        ];
+        for layout in layouts {
+            let expected: Vec<i32> = layout.positions().map(|position| data[position]).collect();
+            let reader = Reader::over(&data, &layout);
+            let mut stage = Stage::new();
+            for len in [1, 7, 600, BLOCK] {
+                for start in (0..expected.len().saturating_sub(len)).step_by(41) {
+                    assert_eq!(reader.read(start, len, &mut stage), &expected[start..][..len], "{layout:?}");
+                }
+            }
+            let mut all = vec![0; expected.len()];
+            reader.copy_to(0, &mut all);
+            assert_eq!(all, expected, "{layout:?}");
+        }
+    }
+}

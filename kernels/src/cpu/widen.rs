@@ -1,0 +1,45 @@
+//! `f16` and `bf16`: stored narrow, computed in `f32`. Every kernel that computes gets them through here.
+
+use std::array;
+
+use super::copy::cast;
+use crate::{Buffer, DType, Layout, Result, View};
+
+fn is_narrow(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// What `f` makes of `views`, the narrow ones of which it gets as `f32`; a result in `f32` is rounded to their type.
+pub fn widen<const N: usize>(views: [View; N], f: impl FnOnce([View; N]) -> Result<Buffer>) -> Result<Buffer> {
+    let Some(narrow) = views.iter().map(View::dtype).find(|&dtype| is_narrow(dtype)) else {
+        return f(views);
+    };
+    let wide =
+        views.map(|view| is_narrow(view.dtype()).then(|| (cast(view, DType::F32), Layout::contiguous(view.shape()))));
+    let y = f(array::from_fn(|i| match &wide[i] {
+        Some((buffer, layout)) => View::new(buffer, layout),
+        None => views[i],
+    }))?;
+    let layout = Layout::contiguous(&[y.len()]);
+    Ok(if y.dtype() == DType::F32 { cast(View::new(&y, &layout), narrow) } else { y })
+}
+
+/// Runs `f` on buffers that it changes in place, all of the gradient's type and length; as `f32` where that is narrow.
+pub fn widen_in_place<const N: usize>(
+    buffers: [&mut Buffer; N],
+    gradient: View,
+    f: impl FnOnce([&mut Buffer; N], View) -> Result<()>,
+) -> Result<()> {
+    let narrow = gradient.dtype();
+    if !is_narrow(narrow) {
+        return f(buffers, gradient);
+    }
+    let layout = Layout::contiguous(&[gradient.len()]);
+    let mut wide = buffers.each_ref().map(|buffer| cast(View::new(buffer, &layout), DType::F32));
+    let wide_gradient = cast(gradient, DType::F32);
+    f(wide.each_mut(), View::new(&wide_gradient, &layout))?;
+    for (buffer, wide) in buffers.into_iter().zip(&wide) {
+        *buffer = cast(View::new(wide, &layout), narrow);
+    }
+    Ok(())
+}
