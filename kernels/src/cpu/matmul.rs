@@ -354,15 +354,22 @@ struct Steps {
 }
 
 impl Steps {
+    /// Steps for a product of these sizes. Shares of the caches are those that measured best; they matter little, as long
+    /// as each block leaves room for what streams past it.
     fn new<T>(kernels: &Kernels<T>, m: usize, n: usize, k: usize) -> Self {
         let (caches, size) = (caches(), size_of::<T>());
         let even = |len: usize, most: usize, unit: usize| {
             let parts = len.div_ceil(most.max(unit)).max(1);
             len.div_ceil(parts).next_multiple_of(unit).max(unit)
         };
-        let k = even(k, caches.l1 * 3 / 4 / (kernels.width() * size), 8);
-        let m = even(m, caches.l2 / 2 / (k * size), kernels.height());
-        let n = even(n, caches.l2 / 4 / (k * size), kernels.width());
+        // A panel may outgrow the first level a little: it streams from the second fast enough, and fewer blocks of `k` mean
+        // fewer passes over `c`.
+        let k = even(k, caches.l1 * 4 / 3 / (kernels.width() * size), 8);
+        let most_rows = caches.l2 / 2 / (k * size);
+        // With one block of `a`, a block of `b` is used once, so it had better still be in the second level then.
+        let b_share = if m > most_rows { caches.l3 / 16 } else { caches.l2 / 4 };
+        let m = even(m, most_rows, kernels.height());
+        let n = even(n, b_share / (k * size), kernels.width());
         Self { m, n, k }
     }
 }

@@ -32,6 +32,18 @@ pub(super) trait Lane: Copy {
     unsafe fn add(self, b: Self) -> Self;
 }
 
+/// Asks for the cache line of `at`, which will be written soon.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address does no harm.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Lanes of `wide`: SSE2 on x86-64, NEON on Arm, two such registers where the type is twice as long.
 macro_rules! wide_lane {
     ($Lane:ident, $T:ty, $lanes:literal) => {

@@ -8,46 +8,26 @@ use super::tile::Kernels;
 use super::{Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
 
-/// A block of `a` and how tiles find their rows in it.
+/// A block of `a`: one tile's rows after the other, each column by column.
 pub(super) struct Rows<T> {
-    form: Form,
+    /// Whether they are read where they always were.
+    direct: bool,
     memory: Memory<T>,
     /// The rows and the part of `k` that the block holds.
     rows: Range<usize>,
     k: Range<usize>,
 }
 
-/// Where the elements of a block of `a` are.
-#[derive(Clone, Copy, PartialEq)]
-enum Form {
-    /// Where they always were.
-    Direct,
-    /// Copied row by row, this far apart: columns were neighbours and stay so.
-    Copied(usize),
-    /// One tile after the other, each column by column.
-    Tiled,
-}
-
 impl<T: Number> Rows<T> {
     /// Memory for blocks of `a` as large as `steps` says, for a product of `m` rows and `n` columns.
     pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
-        let form = if p.a.col == 1 {
-            // Rows a power of two apart compete for the same few places of the cache.
-            let stride = p.a.row.unsigned_abs() * size_of::<T>();
-            let compete = stride.is_multiple_of(1024) && m > 8;
-            let short = n <= 4 * kernels.width();
-            if short && !compete { Form::Direct } else { Form::Copied(steps.k + 64 / size_of::<T>()) }
-        } else if p.a.row == 1 && n <= 4 * kernels.width() {
-            Form::Direct
-        } else {
-            Form::Tiled
+        let near = match (p.a.row, p.a.col) {
+            (1, distance) | (distance, 1) => !competes::<T>(distance),
+            _ => false,
         };
-        let len = match form {
-            Form::Direct => 0,
-            Form::Copied(distance) => steps.m.min(m) * distance,
-            Form::Tiled => steps.m.min(m) * steps.k,
-        };
-        Self { form, memory: Memory::new(len), rows: 0..0, k: 0..0 }
+        let direct = near && n <= 8 * kernels.width();
+        let len = if direct { 0 } else { steps.m.min(m) * steps.k };
+        Self { direct, memory: Memory::new(len), rows: 0..0, k: 0..0 }
     }
 
     /// Takes in the elements of `a` in `rows` and `k`.
@@ -58,36 +38,29 @@ impl<T: Number> Rows<T> {
         if (&self.rows, &self.k) == (&rows, &k) {
             return;
         }
-        let to = self.memory.start();
-        // SAFETY: the memory has room for the block, and the caller vouches for `a`.
-        unsafe {
-            match self.form {
-                Form::Direct => {}
-                Form::Copied(distance) => {
-                    let from = Operand { start: a.at(rows.start, k.start), ..*a };
-                    (kernels.copy)(&Copied { from, rows: rows.len(), columns: k.len(), to, distance });
-                }
-                Form::Tiled => {
-                    for tile in heights(rows.clone(), kernels.height()) {
-                        let from = Operand { start: a.at(tile.start, k.start), ..*a }.transposed();
-                        let to = to.add((tile.start - rows.start) * k.len());
-                        (kernels.copy)(&Copied { from, rows: k.len(), columns: tile.len(), to, distance: tile.len() });
-                    }
-                }
-            }
+        let start = self.memory.start();
+        for tile in heights(rows.clone(), kernels.height()).filter(|_| !self.direct) {
+            let from = Operand { start: a.at(tile.start, k.start), ..*a }.transposed();
+            let to = start.wrapping_add((tile.start - rows.start) * k.len());
+            // SAFETY: the memory has room for the block, and the caller vouches for `a`.
+            unsafe { (kernels.copy)(&Copied { from, rows: k.len(), columns: tile.len(), to, distance: tile.len() }) };
         }
         (self.rows, self.k) = (rows, k);
     }
 
     /// The first element of a tile's rows, and the distances to the next row and along `k`.
     pub fn tile(&mut self, a: &Operand<T>, tile: Range<usize>) -> (*const T, isize, isize) {
-        let start = tile.start - self.rows.start;
-        match self.form {
-            Form::Direct => (a.at(tile.start, self.k.start), a.row, a.col),
-            Form::Copied(distance) => (self.memory.start().wrapping_add(start * distance), distance as isize, 1),
-            Form::Tiled => (self.memory.start().wrapping_add(start * self.k.len()), 1, tile.len() as isize),
+        if self.direct {
+            return (a.at(tile.start, self.k.start), a.row, a.col);
         }
+        let start = (tile.start - self.rows.start) * self.k.len();
+        (self.memory.start().wrapping_add(start), 1, tile.len() as isize)
     }
+}
+
+/// Whether elements this far apart compete for the same few places of the first-level cache: a multiple of half a page.
+fn competes<T>(distance: isize) -> bool {
+    (distance.unsigned_abs() * size_of::<T>()).is_multiple_of(2048)
 }
 
 /// A block of `b` as panels: each as wide as the widest tile, row by row, the last one filled up with zeros.
@@ -104,7 +77,8 @@ impl<T: Number> Panels<T> {
     /// Memory for blocks of `b` as large as `steps` says, for a product of `m` rows and `n` columns.
     pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
         let width = kernels.width();
-        let direct = p.b.col == 1 && m <= 4 * kernels.height();
+        let few = if competes::<T>(p.b.row) { 1 } else { 8 };
+        let direct = p.b.col == 1 && m <= few * kernels.height();
         let len = if !direct {
             steps.n.min(n.next_multiple_of(width)) * steps.k
         } else if n.is_multiple_of(width) {

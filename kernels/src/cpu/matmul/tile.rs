@@ -10,7 +10,7 @@ use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 use std::ops::Range;
 
-use super::lane::Lane;
+use super::lane::{Lane, prefetch};
 use super::pack::{Copied, copy};
 use super::{Operand, Problem, vector};
 use crate::cpu::simd::Isa;
@@ -80,6 +80,14 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) {
         let mut sums = [[zero; W]; H];
         let mut row = [zero; W];
         let mut b = t.b;
+        if t.c_col == 1 {
+            for i in 0..H {
+                let c = t.c.wrapping_offset(i as isize * t.c_row);
+                for v in 0..W {
+                    prefetch(c.wrapping_add(v * V::LANES));
+                }
+            }
+        }
         if t.a_row == 1 {
             let mut a = t.a;
             for _ in 0..t.k {
