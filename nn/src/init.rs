@@ -97,7 +97,7 @@ impl Fans {
 }
 
 /// The standard deviation of what is left of a standard normal distribution that is cut at -2 and 2.
-const CUT_STD: f64 = 0.879_625_661_034_239_78;
+const CUT_STD: f64 = 0.879_625_661_034_239_8;
 
 impl Init {
     /// A new tensor of `f32` on the CPU.

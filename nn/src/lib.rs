@@ -5,6 +5,8 @@ pub mod error;
 pub mod format;
 pub mod init;
 pub mod layers;
+pub mod loss;
+pub mod metrics;
 pub mod module;
 mod named;
 pub mod optim;
