@@ -1,7 +1,9 @@
 //! Every operation and its gradient against PyTorch: `tests/golden/ops.safetensors`, made by `tests/golden/ops.py`.
 
+mod golden;
+
+use golden::{Case, distance};
 use gradus::core::{DType, Result, Tensor};
-use safetensors::SafeTensors;
 use serde_json::Value;
 
 /// Cases with a convention that differs on purpose, or an operation that gradus does not have.
@@ -16,41 +18,9 @@ fn left_out(case: &str, op: &str) -> Option<&'static str> {
     }
 }
 
-struct Case<'a> {
-    file: &'a SafeTensors<'a>,
-    name: &'a str,
-    attributes: &'a Value,
-}
-
-impl Case<'_> {
-    fn tensor(&self, name: &str) -> Option<Tensor> {
-        let view = self.file.tensor(&format!("{}/{name}", self.name)).ok()?;
-        let words = || view.data().chunks_exact(8).map(|bytes| bytes.try_into().expect("eight bytes"));
-        let tensor = match view.dtype() {
-            safetensors::Dtype::F64 => {
-                Tensor::from_slice(&words().map(f64::from_le_bytes).collect::<Vec<_>>(), view.shape())
-            }
-            safetensors::Dtype::I64 => {
-                Tensor::from_slice(&words().map(i64::from_le_bytes).collect::<Vec<_>>(), view.shape())
-            }
-            safetensors::Dtype::BOOL => {
-                Tensor::from_bools(&view.data().iter().map(|&byte| byte != 0).collect::<Vec<_>>(), view.shape())
-            }
-            other => panic!("{}: {name} is {other:?}", self.name),
-        };
-        Some(tensor.unwrap())
-    }
-
+impl Case {
     fn inputs(&self) -> Vec<Tensor> {
         (0..).map_while(|i| self.tensor(&format!("x{i}"))).collect()
-    }
-
-    fn number(&self, key: &str) -> f64 {
-        match &self.attributes[key] {
-            Value::Number(number) => number.as_f64().unwrap(),
-            Value::String(text) => text.parse().unwrap(),
-            other => panic!("{}: attribute {key} is {other}", self.name),
-        }
     }
 
     fn int(&self, key: &str) -> isize {
@@ -71,7 +41,7 @@ impl Case<'_> {
 }
 
 /// The operation of a case.
-fn compute(op: &str, x: &[Tensor], case: &Case<'_>) -> Result<Tensor> {
+fn compute(op: &str, x: &[Tensor], case: &Case) -> Result<Tensor> {
     if let Some(result) = pointwise(op, x).or_else(|| reduction(op, x, case)) {
         return result;
     }
@@ -186,7 +156,7 @@ fn pointwise(op: &str, x: &[Tensor]) -> Option<Result<Tensor>> {
     })
 }
 
-fn reduction(op: &str, x: &[Tensor], case: &Case<'_>) -> Option<Result<Tensor>> {
+fn reduction(op: &str, x: &[Tensor], case: &Case) -> Option<Result<Tensor>> {
     let axes = || case.list("axis");
     let plain = match op {
         "sum" => x[0].sum(&axes()),
@@ -213,19 +183,7 @@ fn reduction(op: &str, x: &[Tensor], case: &Case<'_>) -> Option<Result<Tensor>> 
     Some(plain.and_then(|y| y.reshape(&kept(x[0].shape()))))
 }
 
-/// The largest distance, relative where the numbers are large; infinite where one is NaN and the other is not.
-fn distance(ours: &Tensor, theirs: &Tensor) -> f64 {
-    assert_eq!(ours.shape(), theirs.shape());
-    let pairs = ours.to_f64_vec().unwrap().into_iter().zip(theirs.to_f64_vec().unwrap());
-    let apart = |(a, b): (f64, f64)| match (a == b, a.is_nan() && b.is_nan()) {
-        (true, _) | (_, true) => 0.0,
-        _ if !a.is_finite() || !b.is_finite() => f64::INFINITY,
-        _ => (a - b).abs() / b.abs().max(1.0),
-    };
-    pairs.map(apart).fold(0.0, f64::max)
-}
-
-fn check(op: &str, case: &Case<'_>) -> Result<Option<String>> {
+fn check(op: &str, case: &Case) -> Result<Option<String>> {
     let given = case.inputs();
     let inputs: Vec<Tensor> =
         given.iter().map(|x| if x.dtype() == DType::F64 { x.requires_grad() } else { x.clone() }).collect();
@@ -242,7 +200,7 @@ fn check(op: &str, case: &Case<'_>) -> Result<Option<String>> {
             }
         }
     }
-    let bound = match case.name {
+    let bound = match case.name.as_str() {
         // PyTorch's slope of 1/6 is rounded to single precision.
         name if name.starts_with("hard_sigmoid") => 1e-8,
         // The mean of numbers around 1e6 is known to 1e-10 only.
@@ -254,26 +212,21 @@ fn check(op: &str, case: &Case<'_>) -> Result<Option<String>> {
 
 #[test]
 fn operations_agree_with_pytorch() {
-    let bytes = include_bytes!("golden/ops.safetensors");
-    let file = SafeTensors::deserialize(bytes).unwrap();
-    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
-    let list: Value = serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
-    let list = list.as_array().unwrap();
+    let cases = golden::read(include_bytes!("golden/ops.safetensors"));
     let mut failures = Vec::new();
     let mut ran = 0;
-    for entry in list {
-        let (name, op) = (entry["case"].as_str().unwrap(), entry["op"].as_str().unwrap());
+    for case in &cases {
+        let (name, op) = (&case.name, &case.op);
         if left_out(name, op).is_some() {
             continue;
         }
         ran += 1;
-        let case = Case { file: &file, name, attributes: &entry["attributes"] };
-        match check(op, &case) {
+        match check(op, case) {
             Ok(None) => {}
             Ok(Some(difference)) => failures.push(format!("{name}: {difference}")),
             Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
     assert!(failures.is_empty(), "{} of {ran} differ:\n{}", failures.len(), failures.join("\n"));
-    assert!(ran > 430, "only {ran} of {} cases ran", list.len());
+    assert!(ran > 430, "only {ran} of {} cases ran", cases.len());
 }

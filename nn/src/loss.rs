@@ -113,7 +113,9 @@ impl Loss {
                 sum.add_scalar(-std::f64::consts::LN_2)?.mean(last)?
             }
             KlDivergence => {
-                let (y, t) = (y.clamp(EPSILON, 1.0)?, t.clamp(EPSILON, 1.0)?);
+                // At 1 itself half of the gradient passes, as in Keras; a clamp would stop it.
+                let keep = |p: &Tensor| p.maximum(&p.scalar_like(EPSILON)?)?.minimum(&p.scalar_like(1.0)?);
+                let (y, t) = (keep(&y)?, keep(&t)?);
                 t.mul(&t.div(&y)?.log()?)?.sum(last)?
             }
             Hinge => margin()?.mean(last)?,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gradus_core::Tensor;
+use gradus_core::{DType, Tensor};
 
 use crate::{Error, Result};
 
@@ -108,6 +108,14 @@ impl Param {
             )));
         }
         slot.value = value;
+        slot.mark(self.0.kind);
+        Ok(())
+    }
+
+    /// Converts the value, and with it all that the parameter's layer computes, to another type.
+    pub fn to_dtype(&self, dtype: DType) -> Result<()> {
+        let mut slot = self.slot();
+        slot.value = slot.value.detach().to_dtype(dtype)?;
         slot.mark(self.0.kind);
         Ok(())
     }
