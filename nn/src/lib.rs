@@ -7,11 +7,13 @@ pub mod init;
 pub mod layers;
 pub mod loss;
 pub mod metrics;
+pub mod models;
 pub mod module;
 mod named;
 pub mod optim;
 pub mod param;
 pub mod spec;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use module::{Ctx, Module};

@@ -1,13 +1,25 @@
 //! A model and its training as text.
 //!
 //! [`value`] turns TOML into a tree with places, [`reader`] takes typed values out of it and complains with file, line,
-//! column and the nearest name, [`writer`] writes everything back.
+//! column and the nearest name, [`writer`] writes everything back. The other files each read one part of a recipe;
+//! [`catalog`] lists the types of layers.
 
+pub mod catalog;
+pub mod data;
+pub mod layer;
+pub mod optimizer;
 pub mod preset;
 pub mod reader;
+pub mod recipe;
+pub mod training;
 pub mod value;
 pub mod writer;
 
+pub use data::DataSpec;
+pub use layer::{LayerConfig, LayerSpec, Naming};
+pub use optimizer::OptimizerSpec;
 pub use preset::Preset;
 pub use reader::Table;
+pub use recipe::Recipe;
+pub use training::{Document, TrainSpec};
 pub use writer::Writer;

@@ -1,10 +1,20 @@
 //! Takes typed values out of a TOML table, and complains about what is left.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use super::value::{Entry, Node, Place, Value, parse_value};
 use crate::{Error, Result};
+
+/// The place of values that were not in the file.
+const COMMAND_LINE: &str = "command line";
+
+impl Entry {
+    fn is_override(&self) -> bool {
+        &*self.node.place == COMMAND_LINE
+    }
+}
 
 /// A table that is being read: keys are taken out one by one, and [`Table::finish`] refuses what nobody took.
 #[derive(Clone, Debug)]
@@ -121,11 +131,20 @@ impl Table {
 
     /// The value of `key` in a type that reads itself from a text, such as an activation.
     pub fn take_named<T: FromStr<Err = E>, E: Display>(&mut self, key: &'static str) -> Result<Option<T>> {
+        self.take_parsed(key, T::from_str)
+    }
+
+    /// The value of `key`, a text, as `parse` reads it.
+    pub fn take_parsed<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> std::result::Result<T, E>,
+    ) -> Result<Option<T>> {
         let Some(node) = self.take_node(key) else { return Ok(None) };
         let Value::Text(text) = &node.value else {
             return Err(self.refuse(key, &node, format!("must be {}", String::WANTED)));
         };
-        text.parse().map(Some).map_err(|error| self.refuse(key, &node, error))
+        parse(text).map(Some).map_err(|error| self.refuse(key, &node, error))
     }
 
     /// The table that `key` stands for; a text `"x"` is short for `{ kind = "x" }`.
@@ -158,22 +177,52 @@ impl Table {
         nodes.into_iter().enumerate().map(table).collect()
     }
 
-    /// All that is left, for tables whose keys are the user's own.
-    pub fn take_rest(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries)
+    /// All that is left, for tables whose keys are the user's own; `wanted` says what each must be.
+    pub fn take_rest<T: FromValue>(&mut self, wanted: &str) -> Result<BTreeMap<String, T>> {
+        let entries = std::mem::take(&mut self.entries);
+        let value = |entry: Entry| match T::from_value(&entry.node.value) {
+            Some(value) => Ok((entry.key, value)),
+            None => Err(self.refuse(&entry.key, &entry.node, format!("must be {wanted}"))),
+        };
+        entries.into_iter().map(value).collect()
     }
 
-    /// Reads `other` as if the user had written `key`; both at once are refused.
+    /// Reads `other` as if the user had written `key`. Both at once are refused, unless one comes from the command line
+    /// and so replaces the other.
     pub fn alias(&mut self, other: &str, key: &'static str) -> Result<()> {
         let Some(i) = self.entries.iter().position(|entry| entry.key == other) else { return Ok(()) };
-        if self.entries.iter().any(|entry| entry.key == key) {
-            let entry = &self.entries[i];
-            let title = &self.title;
-            let text = format!("{}: {other} and {key} in {title} mean the same; keep one", entry.place);
-            return Err(Error::Config(text));
+        let mut entry = self.entries.remove(i);
+        if let Some(i) = self.entries.iter().position(|entry| entry.key == key) {
+            match (entry.is_override(), self.entries[i].is_override()) {
+                (true, false) => _ = self.entries.remove(i),
+                (false, true) => return Ok(()),
+                _ => {
+                    let title = &self.title;
+                    let text = format!("{}: {other} and {key} in {title} mean the same; keep one", entry.place);
+                    return Err(Error::Config(text));
+                }
+            }
         }
-        self.entries[i].key = key.into();
+        entry.key = key.into();
+        self.entries.push(entry);
         Ok(())
+    }
+
+    /// The keys of both tables, none of which may be in both, unless one comes from the command line.
+    pub fn merged(mut self, other: Table) -> Result<Table> {
+        for entry in other.entries {
+            match self.entries.iter_mut().find(|own| own.key == entry.key) {
+                None => self.entries.push(entry),
+                Some(own) if entry.is_override() && !own.is_override() => *own = entry,
+                Some(own) if own.is_override() && !entry.is_override() => {}
+                Some(_) => {
+                    let (place, key) = (&entry.place, &entry.key);
+                    let text = format!("{place}: {key} is given in {} and in {}; keep one", other.title, self.title);
+                    return Err(Error::Config(text));
+                }
+            }
+        }
+        Ok(self)
     }
 
     /// Where the table was written.
@@ -205,7 +254,7 @@ impl Table {
     ///
     /// An element of a list is named by its number from 1, or by its `name`.
     pub fn set(&mut self, path: &str, text: &str) -> Result<()> {
-        let place: Place = "command line".into();
+        let place: Place = COMMAND_LINE.into();
         let value = parse_value(text, &place)?;
         let mut entries = &mut self.entries;
         let mut steps = path.split('.').peekable();
@@ -312,8 +361,12 @@ mod tests {
         let mut root = table("lr = 0.5");
         root.alias("lr", "learning_rate").unwrap();
         assert_eq!(root.take::<f64>("learning_rate").unwrap(), Some(0.5));
-        let error = table("lr = 0.5\nlearning_rate = 1").alias("lr", "learning_rate").unwrap_err().to_string();
+        let mut both = table("lr = 0.5\nlearning_rate = 1");
+        let error = both.clone().alias("lr", "learning_rate").unwrap_err().to_string();
         assert!(error.contains("mean the same"), "{error}");
+        both.set("lr", "2").unwrap();
+        both.alias("lr", "learning_rate").unwrap();
+        assert_eq!(both.take::<f64>("learning_rate").unwrap(), Some(2.0));
     }
 
     #[test]

@@ -30,9 +30,14 @@ impl Writer {
         self.put(key, value.to_string());
     }
 
-    /// Adds a list of sizes.
+    /// Adds a whole number.
+    pub fn put_number(&mut self, key: &str, number: impl Display) {
+        self.text.push_str(&format!("{key} = {number}\n"));
+    }
+
+    /// Adds a list of whole numbers.
     pub fn put_sizes(&mut self, key: &str, sizes: &[usize]) {
-        self.put(key, sizes.iter().map(|&size| size as i64).collect::<Vec<_>>());
+        self.text.push_str(&format!("{key} = {sizes:?}\n"));
     }
 
     /// Adds every key of a map.

@@ -1,0 +1,165 @@
+//! From a recipe to a graph.
+
+use super::{Graph, Value};
+use crate::core::RandomKey;
+use crate::spec::catalog::Piece;
+use crate::spec::{LayerSpec, Recipe};
+use crate::{Error, Result};
+
+/// The graph that a recipe describes, for samples of these shapes. The first input is called `input`, others `input_1`, …
+pub(super) fn graph(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Graph> {
+    let mut graph = Graph::default();
+    for (i, shape) in inputs.iter().enumerate() {
+        let name = if i == 0 { "input".to_string() } else { format!("input_{i}") };
+        graph.input(&name, shape)?;
+    }
+    let key = RandomKey::new(recipe.seed);
+    for layer in &recipe.layers {
+        add(&mut graph, layer, key).map_err(|error| explain(&graph, layer, &error))?;
+    }
+    Ok(graph)
+}
+
+fn add(graph: &mut Graph, layer: &LayerSpec, key: RandomKey) -> Result<()> {
+    let from = sources(graph, layer)?;
+    let shapes: Vec<&[usize]> = from.iter().map(|&value| graph.shape(value)).collect();
+    let piece = layer.config.build(&shapes, key.named(&layer.name))?;
+    if let (Piece::Layer(module), false) = (&piece, layer.trainable) {
+        module.params(&mut |_, param| param.set_trainable(false));
+    }
+    graph.piece(&layer.name, layer.config.naming().class, piece, &from)?;
+    Ok(())
+}
+
+/// The values that a layer reads: those it names, or the one before it.
+fn sources(graph: &Graph, layer: &LayerSpec) -> Result<Vec<Value>> {
+    if layer.inputs.is_empty() {
+        return Ok(graph.last().into_iter().collect());
+    }
+    let known = || graph.nodes().iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
+    let find = |name: &String| {
+        let missing = || Error::Config(format!("input {name:?} is no layer before it; there are {}", known()));
+        graph.find(name).ok_or_else(missing)
+    };
+    layer.inputs.iter().map(find).collect()
+}
+
+/// The complaint, and under it the layers so far with the culprit marked.
+fn explain(graph: &Graph, layer: &LayerSpec, error: &Error) -> Error {
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for node in graph.nodes() {
+        rows.push((format!("  {} ({})", node.name, node.class), format!("{:?}", node.shape)));
+    }
+    let takes = match layer.inputs.as_slice() {
+        [] => "here".into(),
+        names => format!("here, takes {}", names.join(", ")),
+    };
+    rows.push((format!("> {} ({})", layer.name, layer.config.naming().class), takes));
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let chain: String = rows.iter().map(|(name, shape)| format!("\n  {name:width$}  {shape}")).collect();
+    Error::Config(format!(
+        "{}: {}: {error}; the layers with their shapes, without the batch:{chain}",
+        layer.place, layer.title
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{DType, Device, Tensor};
+    use crate::models::Model;
+
+    fn recipe(layers: &str) -> Recipe {
+        let text = format!(
+            "[data]\nsource = \"x\"\n{layers}\n[optimizer]\nkind = \"sgd\"\n[train]\nloss = \"sparse_categorical_crossentropy\"\n"
+        );
+        Recipe::parse(&text, "r.toml").unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    const SKIP: &str = r#"
+[[layer]]
+type = "dense"
+units = 4
+[[layer]]
+type = "dense"
+units = 4
+[[layer]]
+type = "add"
+inputs = ["dense", "dense_1"]
+[[layer]]
+type = "concatenate"
+inputs = ["add", "input"]
+"#;
+
+    #[test]
+    fn skips_and_joins_are_built_by_name() {
+        let model = Model::build(&recipe(SKIP), &[3]).unwrap();
+        let rows = model.summary();
+        assert_eq!(
+            rows.iter().map(|row| row.class).collect::<Vec<_>>(),
+            ["Input", "Dense", "Dense", "Add", "Concatenate"]
+        );
+        assert_eq!((model.output_shape(), model.counts().total), (&[7][..], 16 + 20));
+        assert_eq!(rows[4].inputs, ["add", "input"]);
+        let names: Vec<_> = model.params().iter().map(crate::Param::name).collect();
+        assert_eq!(names, ["dense.kernel", "dense.bias", "dense_1.kernel", "dense_1.bias"]);
+        let x = Tensor::ones(&[2, 3], DType::F32, Device::CPU).unwrap();
+        let y = model.predict(&x).unwrap();
+        assert_eq!(y.shape(), [2, 7]);
+        assert_eq!(y.slice(1, 4, 7).unwrap().to_vec::<f32>().unwrap(), [1.0; 6]);
+    }
+
+    #[test]
+    fn a_layer_that_does_not_fit_is_shown_in_its_chain() {
+        let text = SKIP.replacen("units = 4", "units = 5", 1);
+        let error = Model::build(&recipe(&text), &[3]).unwrap_err().to_string();
+        let (head, chain) = error.split_once('\n').unwrap();
+        assert!(head.starts_with("r.toml:10:1: [[layer]] number 3 (\"add\"): "), "{head}");
+        assert!(head.contains("[5]") && head.contains("[4]"), "{head}");
+        let rows: Vec<_> = chain.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(
+            rows,
+            ["input (Input) [3]", "dense (Dense) [5]", "dense_1 (Dense) [4]", "> add (Add) here, takes dense, dense_1"]
+        );
+    }
+
+    #[test]
+    fn unknown_inputs_are_named() {
+        let error = Model::build(&recipe(&SKIP.replace("\"dense_1\"]", "\"dense_2\"]")), &[3]).unwrap_err().to_string();
+        assert!(error.contains("input \"dense_2\" is no layer before it; there are input, dense, dense_1"), "{error}");
+    }
+
+    #[test]
+    fn a_frozen_layer_counts_as_such() {
+        let text = SKIP.replacen("units = 4", "units = 4\ntrainable = false", 1);
+        let counts = Model::build(&recipe(&text), &[3]).unwrap().counts();
+        assert_eq!((counts.total, counts.trainable, counts.non_trainable), (36, 20, 16));
+    }
+
+    #[test]
+    fn each_layer_draws_from_a_stream_of_its_own() {
+        let model = Model::build(&recipe(SKIP), &[4]).unwrap();
+        let values = |i: usize| model.params()[i].value().to_vec::<f32>().unwrap();
+        assert_ne!(values(0), values(2));
+        let again = Model::build(&recipe(SKIP), &[4]).unwrap();
+        assert_eq!(model.weights_sha256().unwrap(), again.weights_sha256().unwrap());
+    }
+
+    #[test]
+    fn a_model_file_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let model = Model::build(&recipe(SKIP), &[3]).unwrap();
+        model.save(&path, [("gradus.note".to_string(), "hello".to_string())].into()).unwrap();
+        let (loaded, metadata) = Model::load(&path).unwrap();
+        assert_eq!(loaded.weights_sha256().unwrap(), model.weights_sha256().unwrap());
+        assert_eq!(loaded.summary(), model.summary());
+        assert_eq!(metadata["gradus.note"], "hello");
+
+        let other = Model::build(&recipe(&SKIP.replace("units = 4", "units = 6")), &[3]).unwrap();
+        let error = other.set_weights(model.weights(), "m.safetensors").unwrap_err().to_string();
+        assert_eq!(error, "m.safetensors: dense.kernel has shape [3, 4] there and [3, 6] in the model");
+        let error = model.set_weights(model.weights()[..3].to_vec(), "m").unwrap_err().to_string();
+        assert_eq!(error, "m: dense_1.bias is not in it; was it saved from another model?");
+    }
+}

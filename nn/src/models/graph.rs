@@ -1,0 +1,207 @@
+//! A model as a graph of layers: chains, skips, several inputs.
+
+use crate::core::Tensor;
+use crate::layers::{Activation, Merge};
+use crate::module::{Ctx, Module};
+use crate::param::Param;
+use crate::spec::catalog::Piece;
+use crate::{Error, Result};
+
+/// Layers, each with the values it takes its inputs from; the last one's result is the graph's.
+///
+/// Shapes are checked while the graph is built, so that a finished graph fits together.
+///
+/// ```
+/// # use gradus_nn::core::{RandomKey, Tensor};
+/// # use gradus_nn::layers::{Dense, DenseOptions, Merge};
+/// # use gradus_nn::models::Graph;
+/// # use gradus_nn::module::Ctx;
+/// let mut graph = Graph::default();
+/// let x = graph.input("x", &[4])?;
+/// let hidden = graph.layer("dense", Dense::new(4, &DenseOptions::keras(4), RandomKey::new(1))?, x)?;
+/// graph.merge("add", Merge::Add, &[x, hidden])?;
+/// let y = graph.forward(&[&Tensor::from_slice(&[1f32; 8], &[2, 4])?], &Ctx::eval())?;
+/// assert_eq!(y.shape(), [2, 4]);
+/// # Ok::<(), gradus_nn::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Graph {
+    /// Inputs first, layers after them.
+    values: Vec<Node>,
+    inputs: usize,
+}
+
+/// A value of a graph: an input, or a layer's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value(usize);
+
+/// A value and what makes it.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) class: &'static str,
+    /// `None` for an input.
+    pub(super) piece: Option<Piece>,
+    pub(super) from: Vec<usize>,
+    /// Without the batch.
+    pub(super) shape: Vec<usize>,
+    /// The last layer that reads the value, after which its memory can go.
+    last_use: usize,
+}
+
+impl Graph {
+    /// One more input of the given shape (without the batch). Inputs come before layers.
+    pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
+        if self.inputs != self.values.len() {
+            return Err(Error::Config(format!("input {name:?}: inputs come before all layers")));
+        }
+        self.inputs += 1;
+        self.push(name, "Input", None, &[], shape.to_vec())
+    }
+
+    /// One more layer, which reads `from`.
+    pub fn layer(&mut self, name: &str, layer: impl Module + 'static, from: Value) -> Result<Value> {
+        self.piece(name, "Layer", Piece::Layer(Box::new(layer)), &[from])
+    }
+
+    /// Joins several values.
+    pub fn merge(&mut self, name: &str, merge: Merge, from: &[Value]) -> Result<Value> {
+        self.piece(name, "Merge", Piece::Merge(merge), from)
+    }
+
+    pub(super) fn piece(&mut self, name: &str, class: &'static str, piece: Piece, from: &[Value]) -> Result<Value> {
+        let shapes: Vec<&[usize]> = from.iter().map(|&value| self.shape(value)).collect();
+        let shape = match (&piece, shapes.as_slice()) {
+            (Piece::Layer(layer), &[shape]) => layer.output_shape(shape)?,
+            (Piece::Layer(_), _) => return Err(Error::Config(format!("layer {name:?} takes one input"))),
+            (Piece::Merge(merge), shapes) => merge.output_shape(shapes)?,
+        };
+        if let Piece::Layer(layer) = &piece {
+            layer.params(&mut |local, param| param.set_name(format!("{name}.{local}")));
+        }
+        self.push(name, class, Some(piece), from, shape)
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        class: &'static str,
+        piece: Option<Piece>,
+        from: &[Value],
+        shape: Vec<usize>,
+    ) -> Result<Value> {
+        if self.values.iter().any(|node| node.name == name) {
+            return Err(Error::Config(format!("two layers are called {name:?}; rename one")));
+        }
+        let place = self.values.len();
+        let from: Vec<usize> = from.iter().map(|value| value.0).collect();
+        for &value in &from {
+            self.values[value].last_use = place;
+        }
+        // What nobody reads yet is the result, and stays.
+        self.values.push(Node { name: name.into(), class, piece, from, shape, last_use: usize::MAX });
+        Ok(Value(place))
+    }
+
+    /// The value that is called `name`.
+    pub fn find(&self, name: &str) -> Option<Value> {
+        self.values.iter().position(|node| node.name == name).map(Value)
+    }
+
+    /// The last value added: so far the graph's result.
+    pub fn last(&self) -> Option<Value> {
+        self.values.len().checked_sub(1).map(Value)
+    }
+
+    /// The shape of a value, without the batch.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        &self.values[value.0].shape
+    }
+
+    /// The shapes of the inputs, without the batch.
+    pub fn input_shapes(&self) -> Vec<Vec<usize>> {
+        self.values[..self.inputs].iter().map(|node| node.shape.clone()).collect()
+    }
+
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.values
+    }
+
+    /// Every parameter once, in the order of the layers.
+    pub fn params(&self) -> Vec<Param> {
+        let mut params: Vec<Param> = Vec::new();
+        for node in &self.values {
+            if let Some(Piece::Layer(layer)) = &node.piece {
+                layer.params(&mut |_, param| {
+                    if !params.iter().any(|known| known.is_same(param)) {
+                        params.push(param.clone());
+                    }
+                });
+            }
+        }
+        params
+    }
+
+    /// The graph's result for a batch of every input.
+    pub fn forward(&self, inputs: &[&Tensor], ctx: &Ctx) -> Result<Tensor> {
+        let (raw, left) = self.run(inputs, ctx, |_, _| Ok(()))?;
+        left.apply(&raw)
+    }
+
+    /// The result before the last activation, and that activation: losses are more exact when they know it.
+    pub fn forward_raw(&self, inputs: &[&Tensor], ctx: &Ctx) -> Result<(Tensor, Activation)> {
+        self.run(inputs, ctx, |_, _| Ok(()))
+    }
+
+    /// Like [`Graph::forward_raw`], and shows every layer's result to `see`.
+    pub fn run(
+        &self,
+        inputs: &[&Tensor],
+        ctx: &Ctx,
+        mut see: impl FnMut(&str, &Tensor) -> Result<()>,
+    ) -> Result<(Tensor, Activation)> {
+        self.check_inputs(inputs)?;
+        let mut values: Vec<Option<Tensor>> = inputs.iter().map(|&input| Some(input.clone())).collect();
+        let mut left = Activation::Linear;
+        for (place, node) in self.values.iter().enumerate().skip(self.inputs) {
+            let from = node.from.iter().map(|&value| values[value].as_ref());
+            let from: Vec<&Tensor> = from.collect::<Option<_>>().unwrap_or_default();
+            let result = match &node.piece {
+                Some(Piece::Layer(layer)) if place + 1 == self.values.len() => {
+                    let (raw, activation) = layer.forward_raw(from[0], &ctx.for_layer(place as u64))?;
+                    left = activation;
+                    raw
+                }
+                Some(Piece::Layer(layer)) => layer.forward(from[0], &ctx.for_layer(place as u64))?,
+                Some(Piece::Merge(merge)) => merge.apply(&from)?,
+                None => return Err(Error::Config(format!("input {:?} stands after a layer", node.name))),
+            };
+            see(&node.name, &result)?;
+            for &value in &node.from {
+                if self.values[value].last_use == place {
+                    values[value] = None;
+                }
+            }
+            values.push(Some(result));
+        }
+        let last = values.pop().flatten().ok_or_else(|| Error::Config("the model has no layers".into()))?;
+        Ok((last, left))
+    }
+
+    fn check_inputs(&self, inputs: &[&Tensor]) -> Result<()> {
+        if inputs.len() != self.inputs {
+            return Err(Error::Config(format!("the model takes {} inputs, not {}", self.inputs, inputs.len())));
+        }
+        for (node, input) in self.values.iter().zip(inputs) {
+            if input.shape().get(1..) != Some(&node.shape) {
+                let (name, shape) = (&node.name, &node.shape);
+                let text = format!(
+                    "the model's {name:?} takes a batch of {shape:?}, which a tensor of shape {:?} is not",
+                    input.shape()
+                );
+                return Err(Error::Config(text));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! A whole model: what is trained, saved, loaded and asked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Graph;
+use crate::core::{Device, Tensor, no_grad};
+use crate::format::safetensors;
+use crate::layers::Activation;
+use crate::module::{Ctx, Module};
+use crate::param::Param;
+use crate::spec::Recipe;
+use crate::spec::catalog::Piece;
+use crate::{Error, Result};
+
+/// The recipe in a model file's metadata.
+const RECIPE: &str = "gradus.model";
+/// The shapes of the inputs in a model file's metadata.
+const INPUTS: &str = "gradus.inputs";
+
+/// A graph of layers with its parameters.
+#[derive(Debug)]
+pub struct Model {
+    graph: Graph,
+    params: Vec<Param>,
+    recipe: Option<Recipe>,
+}
+
+/// How many numbers a model holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All of them.
+    pub total: usize,
+    /// Those that training moves.
+    pub trainable: usize,
+    /// The others: frozen weights and moving averages.
+    pub non_trainable: usize,
+}
+
+/// One layer in a summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The layer's name.
+    pub name: String,
+    /// Its class, as Keras calls it.
+    pub class: &'static str,
+    /// The shape of its result, without the batch.
+    pub shape: Vec<usize>,
+    /// What it holds itself.
+    pub params: Counts,
+    /// Where its inputs come from.
+    pub inputs: Vec<String>,
+}
+
+impl Model {
+    /// A model of a graph that was built in Rust.
+    pub fn new(graph: Graph) -> Self {
+        Self { params: graph.params(), graph, recipe: None }
+    }
+
+    /// A model of one layer, such as a [`Sequential`](super::Sequential) chain, for samples of shape `input`.
+    pub fn of(layer: impl Module + 'static, input: &[usize]) -> Result<Self> {
+        let mut graph = Graph::default();
+        let value = graph.input("input", input)?;
+        graph.layer("model", layer, value)?;
+        let model = Self::new(graph);
+        // The chain is the whole model, so its name would say nothing in front of every parameter's.
+        for param in model.params() {
+            let name = param.name();
+            param.set_name(name.strip_prefix("model.").unwrap_or(&name));
+        }
+        Ok(model)
+    }
+
+    /// The model that a recipe describes, for samples of shape `input`, with fresh weights.
+    ///
+    /// Shapes are inferred and checked; the error shows the layers so far with their shapes, and marks the culprit.
+    pub fn build(recipe: &Recipe, input: &[usize]) -> Result<Self> {
+        let graph = super::build::graph(recipe, &[input.to_vec()])?;
+        Ok(Self { params: graph.params(), graph, recipe: Some(recipe.clone()) })
+    }
+
+    /// The recipe, if the model was built from one.
+    pub fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_ref()
+    }
+
+    /// The layers.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Every parameter, in the order of the layers.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// The shape of one sample of the result.
+    pub fn output_shape(&self) -> &[usize] {
+        self.graph.last().map_or(&[], |value| self.graph.shape(value))
+    }
+
+    /// The result for a batch.
+    pub fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        self.graph.forward(&[x], ctx)
+    }
+
+    /// The result before the last activation, and that activation: losses are more exact when they know it.
+    pub fn forward_raw(&self, x: &Tensor, ctx: &Ctx) -> Result<(Tensor, Activation)> {
+        self.graph.forward_raw(&[x], ctx)
+    }
+
+    /// The result for a batch when nothing is to be learnt from it.
+    pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
+        no_grad(|| self.forward(x, &Ctx::eval()))
+    }
+
+    /// Moves every parameter to `device`.
+    pub fn to_device(&self, device: Device) -> Result<()> {
+        for param in &self.params {
+            param.set(param.value().detach().to_device(device)?)?;
+        }
+        Ok(())
+    }
+
+    /// One row for each layer, inputs included.
+    pub fn summary(&self) -> Vec<Row> {
+        let nodes = self.graph.nodes();
+        let row = |node: &super::graph::Node| {
+            let mut own = Vec::new();
+            if let Some(Piece::Layer(layer)) = &node.piece {
+                layer.params(&mut |_, param| own.push(param.clone()));
+            }
+            Row {
+                name: node.name.clone(),
+                class: node.class,
+                shape: node.shape.clone(),
+                params: Counts::of(&own),
+                inputs: node.from.iter().map(|&value| nodes[value].name.clone()).collect(),
+            }
+        };
+        nodes.iter().map(row).collect()
+    }
+
+    /// How many numbers the model holds. A parameter that layers share counts once.
+    pub fn counts(&self) -> Counts {
+        Counts::of(&self.params)
+    }
+
+    /// Every parameter's name and value.
+    pub fn weights(&self) -> Vec<(String, Tensor)> {
+        self.params.iter().map(|param| (param.name(), param.value().detach())).collect()
+    }
+
+    /// The SHA-256 of all names, shapes and values: equal exactly if the weights are.
+    pub fn weights_sha256(&self) -> Result<String> {
+        safetensors::weights_sha256(&self.weights())
+    }
+
+    /// Replaces every parameter's value; `from` is what complaints call the source.
+    pub fn set_weights(&self, weights: Vec<(String, Tensor)>, from: &str) -> Result<()> {
+        let mut weights: BTreeMap<String, Tensor> = weights.into_iter().collect();
+        for param in &self.params {
+            let name = param.name();
+            let Some(value) = weights.remove(&name) else {
+                return Err(Error::Data(format!("{from}: {name} is not in it; was it saved from another model?")));
+            };
+            let old = param.value();
+            if value.shape() != old.shape() {
+                let text =
+                    format!("{from}: {name} has shape {:?} there and {:?} in the model", value.shape(), old.shape());
+                return Err(Error::Data(text));
+            }
+            param.set(value.to_dtype(old.dtype())?.to_device(old.device())?)?;
+        }
+        match weights.keys().next() {
+            Some(name) => {
+                Err(Error::Data(format!("{from}: the model has no {name}; was it saved from another model?")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes weights, recipe and `extra` metadata into one file, whole or not at all.
+    pub fn save(&self, path: impl AsRef<Path>, mut extra: BTreeMap<String, String>) -> Result<()> {
+        if let Some(recipe) = &self.recipe {
+            extra.insert(RECIPE.into(), recipe.to_toml());
+        }
+        extra.insert(INPUTS.into(), format!("{:?}", self.graph.input_shapes()));
+        safetensors::save(path, &self.weights(), &extra)
+    }
+
+    /// Reads a file of [`Model::save`]; also gives the metadata that was saved with it.
+    pub fn load(path: impl AsRef<Path>) -> Result<(Self, BTreeMap<String, String>)> {
+        let path = path.as_ref();
+        let (weights, mut metadata) = safetensors::load(path)?;
+        let lacks = |what: &str| Error::Data(format!("{}: no model file of gradus: it lacks {what}", path.display()));
+        let text = metadata.remove(RECIPE).ok_or_else(|| lacks(RECIPE))?;
+        let inputs = metadata.remove(INPUTS).ok_or_else(|| lacks(INPUTS))?;
+        let inputs: Vec<Vec<usize>> = serde_json::from_str(&inputs).map_err(|_| lacks("readable input shapes"))?;
+        let recipe = Recipe::parse(&text, &format!("the recipe in {}", path.display()))?;
+        let graph = super::build::graph(&recipe, &inputs)?;
+        let model = Self { params: graph.params(), graph, recipe: Some(recipe) };
+        model.set_weights(weights, &path.display().to_string())?;
+        Ok((model, metadata))
+    }
+}
+
+impl Counts {
+    fn of(params: &[Param]) -> Self {
+        let total = params.iter().map(Param::len).sum();
+        let trainable = params.iter().filter(|param| param.trainable()).map(Param::len).sum();
+        Counts { total, trainable, non_trainable: total - trainable }
+    }
+}

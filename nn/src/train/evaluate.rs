@@ -1,0 +1,77 @@
+//! Measuring a model without changing it.
+
+use crate::Result;
+use crate::core::no_grad;
+use crate::data::Loader;
+use crate::loss::Loss;
+use crate::metrics::Metric;
+use crate::models::Model;
+use crate::module::Ctx;
+
+/// A loss and metrics as means over samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// The mean loss.
+    pub loss: f64,
+    /// The mean of each metric, by name.
+    pub metrics: Vec<(String, f64)>,
+    /// Over how many samples.
+    pub samples: usize,
+}
+
+impl Evaluation {
+    /// Means over no samples yet.
+    pub(super) fn of(metrics: &[Metric]) -> Self {
+        Self { metrics: metrics.iter().map(|metric| (metric.to_string(), 0.0)).collect(), ..Self::default() }
+    }
+
+    /// All numbers by name, the loss first.
+    pub fn values(&self) -> Vec<(String, f64)> {
+        std::iter::once(("loss".to_string(), self.loss)).chain(self.metrics.iter().cloned()).collect()
+    }
+}
+
+/// Sums from which running means are read.
+#[derive(Debug)]
+pub(super) struct Sums {
+    loss: f64,
+    counts: Vec<f64>,
+    means: Evaluation,
+}
+
+impl Sums {
+    pub(super) fn new(metrics: &[Metric]) -> Self {
+        Self { loss: 0.0, counts: vec![0.0; metrics.len()], means: Evaluation::of(metrics) }
+    }
+
+    /// Adds a batch of `samples`: its mean loss, and the sum of each metric over its samples.
+    pub(super) fn add(&mut self, loss: f64, counts: impl IntoIterator<Item = f64>, samples: usize) {
+        self.loss += loss * samples as f64;
+        self.means.samples += samples;
+        let all = self.means.samples as f64;
+        self.means.loss = self.loss / all;
+        for ((sum, count), (_, mean)) in self.counts.iter_mut().zip(counts).zip(&mut self.means.metrics) {
+            *sum += count;
+            *mean = *sum / all;
+        }
+    }
+
+    pub(super) fn means(&self) -> &Evaluation {
+        &self.means
+    }
+}
+
+/// The loss and the metrics of `model` on everything that `loader` holds, without training.
+pub fn evaluate(model: &Model, loss: &Loss, metrics: &[Metric], loader: &Loader) -> Result<Evaluation> {
+    let mut sums = Sums::new(metrics);
+    no_grad(|| {
+        for batch in loader.epoch(0) {
+            let batch = batch?;
+            let (raw, left) = model.forward_raw(&batch.inputs, &Ctx::eval())?;
+            let value = loss.value(&raw, &left, &batch.targets)?.item()?;
+            let counts = metrics.iter().map(|metric| metric.count(&raw, &left, &batch.targets));
+            sums.add(value, counts.collect::<Result<Vec<_>>>()?, batch.size);
+        }
+        Ok(sums.means().clone())
+    })
+}

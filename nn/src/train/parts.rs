@@ -1,0 +1,95 @@
+//! From a recipe and its data to batches.
+
+use crate::Result;
+use crate::core::RandomKey;
+use crate::data::{Dataset, Loader, Scale, Split};
+use crate::spec::Recipe;
+
+/// How many samples are measured at once: measuring needs no gradients, so more than in training pay.
+const EVALUATION_BATCH: usize = 256;
+
+/// A data set cut as a recipe says.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What is trained on.
+    pub train: Dataset,
+    /// What is measured after every epoch.
+    pub val: Option<Dataset>,
+    /// What is measured at the very end.
+    pub test: Option<Dataset>,
+}
+
+impl Parts {
+    /// Cuts what the makers of a data set meant for training. Their test part stays as it is; where there is none,
+    /// `split.test` takes one away first.
+    pub fn cut(recipe: &Recipe, train: Dataset, test: Option<Dataset>) -> Result<Self> {
+        let key = |name| RandomKey::new(recipe.seed).named(name);
+        let split = |split: Option<Split>, set: Dataset, key| match split {
+            Some(split) => split.apply(&set, key).map(|(rest, part)| (rest, Some(part))),
+            None => Ok((set, None)),
+        };
+        let (train, test) = match test {
+            Some(test) => (train, Some(test)),
+            None => split(recipe.data.test_split, train, key("split.test"))?,
+        };
+        let (train, val) = split(recipe.data.val_split, train, key("split.val"))?;
+        Ok(Self { train, val, test })
+    }
+}
+
+/// Batches for training: of the recipe's size, and in another order in every epoch unless it says otherwise.
+pub fn training_batches(recipe: &Recipe, set: &Dataset) -> Result<Loader> {
+    let key = RandomKey::new(recipe.seed).named("shuffle");
+    Loader::new(set, recipe.train.batch, recipe.data.shuffle.then_some(key), scale(recipe))
+}
+
+/// Batches for measuring: in the order of the data.
+pub fn evaluation_batches(recipe: &Recipe, set: &Dataset) -> Result<Loader> {
+    Loader::new(set, EVALUATION_BATCH, None, scale(recipe))
+}
+
+/// What the recipe does to inputs.
+pub fn scale(recipe: &Recipe) -> Scale {
+    if recipe.data.scale == 1.0 { Scale::None } else { Scale::Divide(recipe.data.scale) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Tensor;
+
+    fn set(samples: usize) -> Dataset {
+        let numbers: Vec<u8> = (0..samples).map(|i| i as u8).collect();
+        let inputs = Tensor::from_slice(&numbers, &[samples, 1]).unwrap();
+        let labels = Tensor::from_slice(&numbers.iter().map(|&i| i64::from(i % 2)).collect::<Vec<_>>(), &[samples]);
+        Dataset::new("numbers", inputs, labels.unwrap(), Vec::new()).unwrap()
+    }
+
+    fn recipe(data: &str) -> Recipe {
+        let text = format!(
+            "[data]\nsource = \"x\"\n{data}\n[[layer]]\ntype = \"flatten\"\n[optimizer]\nkind = \"sgd\"\n\
+             [train]\nloss = \"sparse_categorical_crossentropy\"\nbatch = 8\n"
+        );
+        Recipe::parse(&text, "r.toml").unwrap()
+    }
+
+    #[test]
+    fn the_test_part_is_taken_first_and_only_where_there_is_none() {
+        let recipe = recipe("split.test = \"last:20\"\nsplit.val = \"last:0.1\"");
+        let sizes =
+            |parts: &Parts| [Some(&parts.train), parts.val.as_ref(), parts.test.as_ref()].map(|x| x.map(Dataset::len));
+        assert_eq!(sizes(&Parts::cut(&recipe, set(100), None).unwrap()), [Some(72), Some(8), Some(20)]);
+        assert_eq!(sizes(&Parts::cut(&recipe, set(100), Some(set(7))).unwrap()), [Some(90), Some(10), Some(7)]);
+    }
+
+    #[test]
+    fn batches_follow_the_recipe() {
+        let first = |loader: &Loader, epoch| loader.epoch(epoch).next().unwrap().unwrap().inputs.to_f64_vec().unwrap();
+        let shuffled = training_batches(&recipe("scale = 2"), &set(50)).unwrap();
+        assert_eq!(shuffled.steps(), 7);
+        assert_ne!(first(&shuffled, 1), first(&shuffled, 2));
+        let plain = training_batches(&recipe("scale = 2\nshuffle = false"), &set(50)).unwrap();
+        assert_eq!(first(&plain, 1)[..3], [0.0, 0.5, 1.0]);
+        assert_eq!(evaluation_batches(&recipe(""), &set(50)).unwrap().steps(), 1);
+    }
+}
