@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use gradus_kernels::{Backend, reference::Reference};
+use gradus_kernels::Backend;
+use gradus_kernels::cpu::Cpu;
+use gradus_kernels::reference::Reference;
 
 use crate::{Error, Result};
 
@@ -12,7 +14,7 @@ pub struct Device(&'static dyn Backend);
 
 impl Device {
     /// The processor, with the fast kernels.
-    pub const CPU: Device = Device(&Reference);
+    pub const CPU: Device = Device(&Cpu);
     /// The processor, with every primitive in plain loops: slow, and right by inspection.
     pub const REFERENCE: Device = Device(&Reference);
 
