@@ -313,6 +313,9 @@ mod tests {
     fn a_short_row_is_named_by_its_line() {
         let text = "iris.csv: line 4: the row has 2 cells, the first row has 3; a cell is missing";
         assert_eq!(refusal("a,b,c\n1,2,0\n\n3,4\n"), text);
+        let two_lines =
+            read("kind,width\n\"a\nb\",wide\n", &options(Some("kind"), Labels::Names)).unwrap_err().to_string();
+        assert!(two_lines.starts_with("iris.csv: line 2, column 2"), "{two_lines}");
         let long =
             "iris.csv: line 2: the row has 4 cells, the first row has 3; perhaps a text with a comma lacks quotes";
         assert_eq!(refusal("1,2,0\n1,2,3,0\n"), long);
