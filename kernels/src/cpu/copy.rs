@@ -86,7 +86,7 @@ fn transpose<W: Pod + Send + Sync>(
         tasks.extend(y.chunks_mut(TILE * columns).enumerate().map(|(band, y)| (start + band * TILE, y)));
     }
     let chunk = (chunk_len(rows * columns * matrices.len(), 1) / (TILE * columns)).max(1);
-    for_chunks(&mut tasks, chunk, |_, tasks| {
+    for_chunks(&mut tasks, chunk, &|_, tasks| {
         for (start, y) in tasks {
             for left in (0..columns).step_by(TILE) {
                 let right = columns.min(left + TILE);

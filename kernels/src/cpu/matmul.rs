@@ -254,7 +254,7 @@ unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<T>, starts:
     let problem = if turned { problem.transposed() } else { problem };
     let start = |&[a, b, c]: &[isize; 3]| problem.shifted(if turned { [b, a, c] } else { [a, b, c] });
     let grid = Grid::new(kernels, &problem, starts.len());
-    threads::for_tasks(starts.len() * grid.len(), |task| {
+    threads::for_tasks(starts.len() * grid.len(), &|task| {
         let problem = start(&starts[task / grid.len()]);
         let (rows, columns) = grid.part(task % grid.len());
         // SAFETY: passed on; parts of the grid do not overlap.

@@ -194,7 +194,7 @@ pub fn fold<T: Element, F: Fold<T>>(f: F, x: View, axes: &[usize]) -> Vec<F::Tot
 fn fold_all_lanes<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, totals: &mut [F::Total]) {
     if depth > PIECE {
         let pieces = depth.div_ceil(PIECE);
-        let partial = map_tasks(totals.len() * pieces, |task| {
+        let partial = map_tasks(totals.len() * pieces, &|task| {
             let start = task % pieces * PIECE;
             let mut total = f.nothing();
             let len = PIECE.min(depth - start);
@@ -206,7 +206,7 @@ fn fold_all_lanes<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, tot
         }
         return;
     }
-    for_chunks(totals, (PIECE / depth).max(1), |first, totals| {
+    for_chunks(totals, (PIECE / depth).max(1), &|first, totals| {
         let mut stage = Stage::new();
         let mut start = first * depth;
         for totals in totals.chunks_mut((BLOCK / depth).max(1)) {
@@ -253,13 +253,13 @@ fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, widt
         }
     };
     if rows == depth {
-        return for_chunks(&mut tasks, (PIECE / (rows * block)).max(1), |_, tasks| {
+        return for_chunks(&mut tasks, (PIECE / (rows * block)).max(1), &|_, tasks| {
             let mut stage = Stage::new();
             tasks.iter_mut().for_each(|(first, totals)| fold_rows(*first, depth, totals, &mut stage));
         });
     }
     let pieces = depth.div_ceil(rows);
-    let partial = map_tasks(tasks.len() * pieces, |task| {
+    let partial = map_tasks(tasks.len() * pieces, &|task| {
         let (first, totals) = &tasks[task / pieces];
         let row = task % pieces * rows;
         let mut partial = vec![f.nothing(); totals.len()];

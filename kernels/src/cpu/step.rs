@@ -110,7 +110,7 @@ fn for_parts<T: Send + Sync, const N: usize>(g: &[T], buffers: [&mut [T]; N], f:
     let mut each = buffers.map(|buffer| buffer.chunks_mut(chunk));
     let parts = g.chunks(chunk).map(|g| (g, each.each_mut().map(|parts| parts.next().unwrap_or_default())));
     let mut parts: Vec<_> = parts.collect();
-    for_chunks(&mut parts, 1, |_, parts| {
+    for_chunks(&mut parts, 1, &|_, parts| {
         for (g, buffers) in parts {
             f(g, buffers.each_mut().map(|part| &mut **part));
         }

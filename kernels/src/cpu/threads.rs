@@ -65,7 +65,10 @@ pub fn chunk_len(len: usize, cost: usize) -> usize {
 }
 
 /// Calls `f(start, chunk)` for consecutive chunks of `chunk` elements of `y`, the last one shorter.
-pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+///
+/// The function is taken as an object, here and below, so that the machinery that spreads work is compiled once for a type
+/// instead of once for every kernel; a call costs nothing beside a chunk's work.
+pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let chunk = chunk.max(1);
     if y.len() <= chunk || threads() == 1 {
         y.chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y));
@@ -75,27 +78,27 @@ pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]
 }
 
 /// `f(range)` for consecutive ranges of `chunk` numbers that cover `0..len`, in order.
-pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: &(dyn Fn(Range<usize>) -> R + Sync)) -> Vec<R> {
     let chunk = chunk.max(1);
     let range = |i: usize| i * chunk..len.min((i + 1) * chunk);
-    map_tasks(len.div_ceil(chunk), |i| f(range(i)))
+    map_tasks(len.div_ceil(chunk), &|i| f(range(i)))
 }
 
 /// `f(0)`, `f(1)`, … up to `count`, in order; each is worth a chunk's work.
-pub fn map_tasks<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+pub fn map_tasks<R: Send>(count: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
     if count <= 1 || threads() == 1 {
         (0..count).map(f).collect()
     } else {
-        (0..count).into_par_iter().map(&f).collect()
+        (0..count).into_par_iter().map(f).collect()
     }
 }
 
 /// Calls `f(0)`, `f(1)`, … up to `count` in any order; each is worth a chunk's work.
-pub fn for_tasks(count: usize, f: impl Fn(usize) + Sync) {
+pub fn for_tasks(count: usize, f: &(dyn Fn(usize) + Sync)) {
     if count <= 1 || threads() == 1 {
         (0..count).for_each(f);
     } else {
-        (0..count).into_par_iter().for_each(&f);
+        (0..count).into_par_iter().for_each(f);
     }
 }
 
@@ -107,9 +110,9 @@ mod tests {
     fn chunks_cover_everything_once_and_in_order() {
         for len in [0, 1, 63, 64, 65, 1000, 100_000] {
             let mut y = vec![0; len];
-            for_chunks(&mut y, 64, |start, y| y.iter_mut().enumerate().for_each(|(i, y)| *y += start + i));
+            for_chunks(&mut y, 64, &|start, y| y.iter_mut().enumerate().for_each(|(i, y)| *y += start + i));
             assert!(y.iter().copied().eq(0..len), "{len}");
-            let parts = map_chunks(len, 64, |range| range.collect::<Vec<_>>());
+            let parts = map_chunks(len, 64, &|range| range.collect::<Vec<_>>());
             assert!(parts.into_iter().flatten().eq(0..len), "{len}");
         }
     }

@@ -72,7 +72,7 @@ impl<T> Kernels<T> {
 /// As for [`Kernel`]; the caller must enable the instruction set of `V`.
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
-unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) {
+unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) -> [[V; W]; H] {
     // SAFETY: the caller vouches for every element that the strides reach. Pointers that run ahead of the last step are
     // computed with `wrapping_offset` and not read.
     unsafe {
@@ -121,55 +121,62 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) {
                 b = b.wrapping_offset(t.b_step);
             }
         }
-        if t.c_col == 1 {
-            write_rows(t, &sums);
-        } else {
-            // A copy, so that only this rare path needs the sums to have an address.
-            write_scattered(t, &{ sums });
-        }
+        sums
     }
 }
 
-/// Writes the sums to rows whose elements are neighbours.
+/// Writes the sums of a whole tile to rows whose elements are neighbours.
+///
+/// # Safety
+/// As for [`compute`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
-unsafe fn write_rows<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
-    // SAFETY: as for `compute`.
+unsafe fn write_whole<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
+    // SAFETY: passed on to the caller.
     unsafe {
-        let full = t.columns == W * V::LANES;
         for i in 0..H {
             let c = t.c.wrapping_offset(i as isize * t.c_row);
             for v in 0..W {
                 let c = c.wrapping_add(v * V::LANES);
-                if full {
-                    let y = if t.accumulate { V::load(c).add(sums[i][v]) } else { sums[i][v] };
-                    y.store(c);
-                } else {
-                    let len = t.columns.saturating_sub(v * V::LANES).min(V::LANES);
-                    let y = if t.accumulate { V::load_first(c, len).add(sums[i][v]) } else { sums[i][v] };
-                    y.store_first(c, len);
-                }
+                let y = if t.accumulate { V::load(c).add(sums[i][v]) } else { sums[i][v] };
+                y.store(c);
             }
         }
     }
 }
 
-/// Writes the sums to places at any distance: a transposed result.
+/// Writes `height` rows of `width` sums of a tile at the edge of the matrix, or to a transposed result.
+///
+/// The sums are read from memory, so that one function serves tiles of all sizes: these are few, and code of their own for
+/// every height and width would make most of what the compiler has to do for this crate.
+///
+/// # Safety
+/// As for [`compute`]; `sums` are as many as said.
 #[inline(always)]
-unsafe fn write_scattered<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
-    let width = W * V::LANES;
-    let mut columns = [[V::Elem::default(); H]; MAX_WIDTH];
-    let whole = Copied {
-        from: Operand { start: sums.as_ptr().cast::<V::Elem>(), row: 1, col: width as isize },
-        rows: width,
-        columns: H,
-        to: columns.as_mut_ptr().cast(),
-        distance: H,
-    };
-    // SAFETY: as for `compute`; the sums are `H` rows of `width` numbers, and there are at most `MAX_WIDTH` columns.
+unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: usize, width: usize) {
+    // SAFETY: passed on to the caller; a tile is at most `MAX_HEIGHT` by `MAX_WIDTH`.
     unsafe {
-        copy::<V>(&whole);
-        for (j, column) in columns.iter().enumerate().take(t.columns) {
+        if t.c_col == 1 {
+            for i in 0..height {
+                let c = t.c.wrapping_offset(i as isize * t.c_row);
+                for j in (0..t.columns).step_by(V::LANES) {
+                    let (c, len) = (c.wrapping_add(j), (t.columns - j).min(V::LANES));
+                    let sum = V::load(sums.add(i * width + j));
+                    let y = if t.accumulate { V::load_first(c, len).add(sum) } else { sum };
+                    y.store_first(c, len);
+                }
+            }
+            return;
+        }
+        let mut columns = [V::Elem::default(); MAX_HEIGHT * MAX_WIDTH];
+        copy::<V>(&Copied {
+            from: Operand { start: sums, row: 1, col: width as isize },
+            rows: width,
+            columns: height,
+            to: columns.as_mut_ptr(),
+            distance: height,
+        });
+        for (j, column) in columns.chunks_exact(height).enumerate().take(t.columns) {
             let c = t.c.wrapping_offset(j as isize * t.c_col);
             for (i, &x) in column.iter().enumerate() {
                 let c = c.wrapping_offset(i as isize * t.c_row);
@@ -179,6 +186,8 @@ unsafe fn write_scattered<V: Lane, const H: usize, const W: usize>(t: &Tile<V::E
     }
 }
 
+/// The height of the tallest tile of all instruction sets.
+const MAX_HEIGHT: usize = 14;
 /// The width of the widest tile of all instruction sets.
 const MAX_WIDTH: usize = 32;
 
@@ -189,7 +198,21 @@ macro_rules! kernels {
             $(#[target_feature(enable = $feature)])?
             unsafe fn tile<const H: usize, const W: usize>(t: &Tile<$T>) {
                 // SAFETY: passed on to the caller; the instruction set is enabled here.
-                unsafe { compute::<$Lane, H, W>(t) }
+                unsafe {
+                    let sums = compute::<$Lane, H, W>(t);
+                    if t.c_col == 1 && t.columns == W * <$Lane as Lane>::LANES {
+                        write_whole(t, &sums);
+                    } else {
+                        // A copy, so that only this path needs the sums to have an address.
+                        rest(t, { sums }.as_ptr().cast(), H, W * <$Lane as Lane>::LANES);
+                    }
+                }
+            }
+            $(#[target_feature(enable = $feature)])?
+            #[inline(never)]
+            unsafe fn rest(t: &Tile<$T>, sums: *const $T, height: usize, width: usize) {
+                // SAFETY: as above.
+                unsafe { write_rest::<$Lane>(t, sums, height, width) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn copied(c: &Copied<$T>) {
