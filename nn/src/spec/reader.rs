@@ -235,9 +235,18 @@ impl Table {
         Error::Config(format!("{}: {}: {what}", self.place, self.title))
     }
 
-    /// A complaint about a key that is not there.
+    /// A complaint about a key that is not there, or about the one that was probably meant to be it.
     pub fn lacks(&self, key: &str, wanted: &str) -> Error {
-        Error::Config(format!("{}: {} lacks {key}: {wanted}", self.place, self.title))
+        let bare = key.trim_matches(['[', ']']);
+        // One slip at most: keys that are right and not read yet are among the entries, and `init` is two from `units`.
+        match self.entries.iter().find(|entry| strsim::damerau_levenshtein(&entry.key, bare) == 1) {
+            Some(entry) => self.unknown(entry, &format!("did you mean {bare:?}?")),
+            None => Error::Config(format!("{}: {} lacks {key}: {wanted}", self.place, self.title)),
+        }
+    }
+
+    fn unknown(&self, entry: &Entry, hint: &str) -> Error {
+        Error::Config(format!("{}: unknown key {:?} in {}; {hint}", entry.place, entry.key, self.title))
     }
 
     /// Refuses keys that nobody took.
@@ -247,7 +256,7 @@ impl Table {
             Some(name) => format!("did you mean {name:?}?"),
             None => format!("known are {}", self.known.join(", ")),
         };
-        Err(Error::Config(format!("{}: unknown key {:?} in {}; {hint}", entry.place, entry.key, self.title)))
+        Err(self.unknown(entry, &hint))
     }
 
     /// Writes `text` over the value at a dotted `path`; tables on the way are made where they are missing.
