@@ -101,7 +101,7 @@ Examples:
   gradus train fashion-bn                       a bundled recipe; `gradus list recipes` names them all
   gradus train net.toml                         a recipe of your own
   gradus train digits --epochs 5 --lr 0.1 --seed 7
-  gradus train digits --set optimizer.momentum=0.9 --set layer.1.units=64
+  gradus train digits --set optimizer.momentum=0.9 --set layer.2.units=64
   gradus train mnist --data ~/mnist --json      one JSON object on stdout when done
   gradus train fashion-bn --dry-run             build it, show it, stop
 
@@ -112,16 +112,16 @@ pub struct TrainArgs {
     #[arg(value_name = "NAME|FILE.toml")]
     pub recipe: String,
     /// Passes over the training data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<String>,
     /// Samples in a step
-    #[arg(long, value_name = "N", visible_alias = "batch-size")]
+    #[arg(long, value_name = "N", visible_alias = "batch-size", allow_negative_numbers = true)]
     pub batch: Option<String>,
     /// Learning rate
     #[arg(long, value_name = "RATE", visible_alias = "learning-rate", allow_negative_numbers = true)]
     pub lr: Option<String>,
     /// Seed of everything random: initial weights, order, dropout
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<String>,
     /// Change any other key of the recipe, as in `train.loss=mse`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
@@ -212,7 +212,7 @@ pub struct SummaryArgs {
     /// A bundled recipe, a TOML file, a run folder or a model file
     #[arg(value_name = "NAME|FILE")]
     pub recipe: String,
-    /// Change a key of the recipe, as in `layer.1.units=64`; may be given again
+    /// Change a key of the recipe, as in `layer.2.units=64`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
     /// A folder or file with the data, if the recipe does not tell the shape of its input

@@ -2,9 +2,16 @@
 
 mod completions;
 mod data;
+mod device;
+mod eval;
+mod list;
+mod predict;
+mod summary;
+mod train;
 
 use crate::args::Command;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
+use crate::machine;
 use crate::terminal::Terminal;
 
 /// Does what the command line asks for.
@@ -12,9 +19,15 @@ use crate::terminal::Terminal;
 /// # Errors
 /// If that fails; the kind of failure becomes the exit code.
 pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
+    machine::check_isa()?;
     match command {
+        Command::Train(args) => train::run(args, terminal),
+        Command::Eval(args) => eval::run(args, terminal),
+        Command::Predict(args) => predict::run(args, terminal),
+        Command::Summary(args) => summary::run(args, terminal),
         Command::Data(args) => data::run(args, terminal),
+        Command::Device(_) => device::run(terminal),
+        Command::List(args) => list::run(args.what, terminal),
         Command::Completions(args) => completions::run(args, terminal),
-        other => Err(Failure::new(Kind::Usage, format!("this version cannot do this yet: {other:?}"))),
     }
 }

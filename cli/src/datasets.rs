@@ -5,6 +5,7 @@ pub mod content;
 mod embedded;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod load;
 pub mod search;
 
 use std::fs::{self, File};
@@ -29,6 +30,25 @@ pub struct Piece {
     pub path: Option<String>,
     /// How many bytes it takes as it lies there.
     pub bytes: u64,
+    /// SHA-256 of these bytes, where somebody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// Adds the hashes of files, so that a run can say exactly what it was trained on.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn add_hashes(source: &str, pieces: &mut [Piece]) -> Result<(), Failure> {
+    for piece in pieces {
+        let hashed = match (&piece.path, bundled(source, &piece.name)) {
+            (Some(path), _) => File::open(path).and_then(content::hash).map_err(|error| Failure::io(path, &error))?,
+            (None, Some(bytes)) => content::hash(bytes).map_err(|error| Failure::io(&piece.name, &error))?,
+            (None, None) => continue,
+        };
+        piece.sha256 = Some(hashed.1);
+    }
+    Ok(())
 }
 
 /// The files of a set that was found.
@@ -38,16 +58,23 @@ pub fn pieces(found: &Found) -> Vec<Piece> {
     match &found.at {
         At::Files(paths) => names
             .zip(paths)
-            .map(|(name, path)| Piece { name, path: Some(path.display().to_string()), bytes: length(path) })
+            .map(|(name, path)| Piece {
+                name,
+                path: Some(path.display().to_string()),
+                bytes: length(path),
+                sha256: None,
+            })
             .collect(),
         At::Npz(path) => vec![Piece {
             name: found.source.npz.unwrap_or_default().to_owned(),
             path: Some(path.display().to_string()),
             bytes: length(path),
+            sha256: None,
         }],
-        At::Embedded(files) => {
-            names.zip(files).map(|(name, file)| Piece { name, path: None, bytes: file.len() as u64 }).collect()
-        }
+        At::Embedded(files) => names
+            .zip(files)
+            .map(|(name, file)| Piece { name, path: None, bytes: file.len() as u64, sha256: None })
+            .collect(),
     }
 }
 

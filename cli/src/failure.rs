@@ -74,6 +74,19 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+impl From<nn::Error> for Failure {
+    fn from(error: nn::Error) -> Failure {
+        let kind = match &error {
+            nn::Error::Config(_) => Kind::Usage,
+            nn::Error::Data(_) => Kind::Data,
+            nn::Error::Numeric(_) => Kind::Numeric,
+            nn::Error::Device(_) | nn::Error::Tensor(nn::core::Error::Device(_)) => Kind::Device,
+            _ => Kind::Run,
+        };
+        Failure::new(kind, error.to_string())
+    }
+}
+
 /// The nearest of `names`, as the end of a sentence: ` Did you mean "mnist"?`; empty if none is near.
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(word, name), name));

@@ -1,11 +1,19 @@
 //! The `gradus` command: it trains, evaluates and inspects networks, and keeps all arithmetic to the library.
 
+// The library under a short name, in every module.
+extern crate gradus_nn as nn;
+
 mod args;
 mod commands;
 mod datasets;
 mod failure;
+mod inputs;
 mod interrupt;
+mod machine;
+mod model_file;
+mod recipes;
 mod report;
+mod samples;
 mod terminal;
 
 use std::process::ExitCode;

@@ -1,10 +1,17 @@
 //! What a run leaves behind, and what people see while it runs.
 
+pub mod document;
+pub mod environment;
+pub mod history;
 pub mod progress;
+pub mod run_folder;
+pub mod svg;
 pub mod table;
+pub mod watch;
 
-use std::fs;
 use std::path::Path;
+
+use nn::format::write_atomic;
 
 use crate::failure::Failure;
 
@@ -13,5 +20,5 @@ use crate::failure::Failure;
 /// # Errors
 /// If it cannot be written; what was there before is still there then.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    fs::write(path, bytes).map_err(|error| Failure::io(path.display(), &error))
+    Ok(write_atomic(path, |writer| writer.write_all(bytes))?)
 }

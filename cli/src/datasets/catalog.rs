@@ -15,6 +15,8 @@ pub struct Source {
     pub form: Form,
     /// The names of its classes, from class 0.
     pub classes: &'static [&'static str],
+    /// The largest number in a sample: what white is in a picture.
+    pub white: f64,
     /// Its files.
     pub files: &'static [File],
     /// Addresses that `data fetch` appends the names of the files to, best first.
@@ -25,17 +27,26 @@ pub struct Source {
     pub torchvision: Option<&'static str>,
 }
 
+impl Source {
+    /// The shape of one sample, if samples are arrays.
+    pub fn sample_shape(&self) -> Option<&'static [usize]> {
+        match self.form {
+            Form::Idx => Some(&[28, 28]),
+            Form::Table { shape } => Some(shape),
+            Form::Text => None,
+        }
+    }
+}
+
 /// How the files of a data set are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Four IDX files: images and labels of a training and a test part.
     Idx,
-    /// A table of numbers without a header, with the class in the last column.
+    /// A table of numbers without a header, with the class in the last column; no test part of its own.
     Table {
         /// The shape of one sample.
         shape: &'static [usize],
-        /// How many rows at the end are the test part.
-        test_rows: usize,
     },
     /// Text, which no layer reads as it is.
     Text,
@@ -77,6 +88,7 @@ pub const SOURCES: &[Source] = &[
         licence: "MIT, Copyright 2017 Zalando SE",
         form: Form::Idx,
         classes: CLOTHES,
+        white: 255.0,
         files: &[
             idx(
                 "train-images-idx3-ubyte",
@@ -101,6 +113,7 @@ pub const SOURCES: &[Source] = &[
         licence: "LeCun, Cortes and Burges, from NIST's data; usually given as CC BY-SA 3.0",
         form: Form::Idx,
         classes: DIGITS,
+        white: 255.0,
         files: &[
             idx(
                 "train-images-idx3-ubyte",
@@ -124,10 +137,11 @@ pub const SOURCES: &[Source] = &[
     },
     Source {
         name: "digits",
-        about: "1,437 + 360 grey images of handwritten digits, 8x8, values 0 to 16, 10 classes",
+        about: "1,797 grey images of handwritten digits, 8x8, values 0 to 16, 10 classes",
         licence: "UCI repository, E. Alpaydin and C. Kaynak, any use that names the authors",
-        form: Form::Table { shape: &[8, 8], test_rows: 360 },
+        form: Form::Table { shape: &[8, 8] },
         classes: DIGITS,
+        white: 16.0,
         files: &[File {
             name: "digits.csv",
             gz: true,
@@ -144,6 +158,7 @@ pub const SOURCES: &[Source] = &[
         licence: "public domain",
         form: Form::Text,
         classes: &[],
+        white: 0.0,
         files: &[File {
             name: "alice29.txt",
             gz: false,

@@ -20,3 +20,8 @@ fn bar(terminal: &Terminal, length: u64, template: &str, message: &str) -> Progr
     bar.set_message(message.to_owned());
     bar
 }
+
+/// A bar for the steps of an epoch; invisible where bars do not belong.
+pub fn training_bar(terminal: &Terminal, steps: usize) -> ProgressBar {
+    bar(terminal, steps as u64, "{prefix}  {bar:24}  {pos}/{len}  {msg}  {elapsed}", "")
+}

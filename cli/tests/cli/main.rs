@@ -1,8 +1,11 @@
 //! The command as its users meet it: arguments in; stdout, stderr, exit code and files out.
 
 mod data;
+mod errors;
 mod fetch;
 mod help;
+mod predict;
+mod train;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

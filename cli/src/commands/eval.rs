@@ -1,0 +1,53 @@
+//! `gradus eval`: a trained model on data.
+
+use std::time::Instant;
+
+use nn::core::Device;
+use nn::train::evaluate;
+use serde_json::{Map, Value};
+
+use crate::args::{EvalArgs, Part};
+use crate::failure::{Failure, Kind};
+use crate::report::history::Numbers;
+use crate::samples::{MEASURED_AT_ONCE, Samples, measuring};
+use crate::terminal::Terminal;
+use crate::{machine, model_file};
+
+/// Measures.
+///
+/// # Errors
+/// If the model or the data are missing or damaged.
+pub fn run(args: &EvalArgs, terminal: &Terminal) -> Result<(), Failure> {
+    let device = machine::open(&args.machine)?;
+    machine::compute(|| eval(args, terminal, device))
+}
+
+fn eval(args: &EvalArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
+    let loaded = model_file::load(&args.model)?;
+    let (model, recipe) = (&loaded.model, &loaded.recipe);
+    model.to_device(device)?;
+    let samples = Samples::load(recipe, args.data.as_deref())?;
+    let (part, set) = match args.split {
+        Part::Test => ("test", samples.test),
+        Part::Val => ("val", samples.val),
+        Part::Train => ("train", Some(samples.train)),
+    };
+    let set = set.ok_or_else(|| {
+        let text = format!("eval: the recipe {} keeps no {part} data aside; choose another --split", recipe.name);
+        Failure::new(Kind::Usage, text)
+    })?;
+    let loader = measuring(&set, recipe, args.batch.unwrap_or(MEASURED_AT_ONCE), device)?;
+    let began = Instant::now();
+    let measured = evaluate(model, &recipe.train.loss, &recipe.train.metrics, &loader)?;
+    let seconds = began.elapsed().as_secs_f64();
+
+    let numbers = Numbers(measured.values());
+    let mut value = Map::new();
+    value.insert("model".into(), loaded.path.display().to_string().into());
+    value.insert("recipe".into(), recipe.name.clone().into());
+    value.insert("part".into(), part.into());
+    value.insert("samples".into(), measured.samples.into());
+    value.extend(numbers.0.iter().map(|(name, number)| (name.clone(), Value::from(*number))));
+    value.insert("seconds".into(), seconds.into());
+    terminal.answer(&value, || format!("{part}  {}", numbers.line()))
+}

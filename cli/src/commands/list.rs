@@ -1,0 +1,56 @@
+//! `gradus list`: the names that recipes can use.
+
+use nn::init::Init;
+use nn::layers::Activation;
+use nn::loss::Loss;
+use nn::metrics::Metric;
+use nn::spec::catalog::LAYERS;
+use nn::spec::{OptimizerSpec, Recipe};
+use serde_json::json;
+
+use crate::args::Listing;
+use crate::datasets::catalog::SOURCES;
+use crate::failure::Failure;
+use crate::recipes::BUNDLED;
+use crate::report::table::Table;
+use crate::terminal::{Format, Terminal};
+
+/// Lists.
+///
+/// # Errors
+/// If stdout is closed.
+pub fn run(what: Listing, terminal: &Terminal) -> Result<(), Failure> {
+    let rows = rows(what)?;
+    let values: Vec<_> = rows.iter().map(|(name, about)| json!({ "name": name, "about": about })).collect();
+    if terminal.format() == Format::JsonLines {
+        return values.iter().try_for_each(|value| terminal.json(value));
+    }
+    terminal.answer(&values, || {
+        let mut table = Table::new(["name", "about"]);
+        for (name, about) in &rows {
+            table.row([name.clone(), about.clone()]);
+        }
+        // A heading over names alone would only be in the way of scripts.
+        match rows.iter().all(|(_, about)| about.is_empty()) {
+            true => rows.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("\n"),
+            false => table.to_string(),
+        }
+    })
+}
+
+fn rows(what: Listing) -> Result<Vec<(String, String)>, Failure> {
+    let names = |names: &[&str]| names.iter().map(|&name| (name.to_owned(), String::new())).collect();
+    Ok(match what {
+        Listing::Recipes => BUNDLED
+            .iter()
+            .map(|(name, text)| Ok(((*name).to_owned(), Recipe::parse(text, &format!("{name}.toml"))?.about)))
+            .collect::<nn::Result<_>>()?,
+        Listing::Layers => LAYERS.iter().map(|layer| (layer.name.to_owned(), layer.about.to_owned())).collect(),
+        Listing::Losses => names(Loss::NAMES),
+        Listing::Optimizers => names(OptimizerSpec::NAMES),
+        Listing::Inits => names(Init::NAMES),
+        Listing::Activations => names(Activation::NAMES),
+        Listing::Datasets => SOURCES.iter().map(|set| (set.name.to_owned(), set.about.to_owned())).collect(),
+        Listing::Metrics => names(Metric::NAMES),
+    })
+}

@@ -1,0 +1,146 @@
+//! `gradus predict`: which class an image or a row of numbers belongs to.
+
+use nn::core::{DType, Device};
+use nn::layers::Activation;
+use nn::loss::Loss;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::PredictArgs;
+use crate::datasets::catalog::SOURCES;
+use crate::failure::{Failure, Kind};
+use crate::inputs::{self, Wanted};
+use crate::model_file::Loaded;
+use crate::terminal::{Format, Terminal};
+use crate::{machine, model_file};
+
+/// What is said about one sample.
+#[derive(Debug, Serialize)]
+struct Prediction {
+    input: String,
+    /// Which sample of the input, from 0.
+    row: usize,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Answer {
+    /// The likeliest class, and the others behind it.
+    Class { class: String, index: usize, probability: f64, top: Vec<Choice> },
+    /// What a model says that knows no classes.
+    Values { values: Vec<f64> },
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Choice {
+    class: String,
+    index: usize,
+    probability: f64,
+}
+
+/// Predicts.
+///
+/// # Errors
+/// If the model or an input is missing or damaged.
+pub fn run(args: &PredictArgs, terminal: &Terminal) -> Result<(), Failure> {
+    let device = machine::open(&args.machine)?;
+    machine::compute(|| predict(args, terminal, device))
+}
+
+fn predict(args: &PredictArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
+    if args.top_k == 0 {
+        return Err(Failure::new(Kind::Usage, "--top-k 0: nothing would be left to print; give 1 or more"));
+    }
+    let loaded = model_file::load(&args.model)?;
+    loaded.model.to_device(device)?;
+    let shape = loaded.model.graph().input_shapes().into_iter().next().unwrap_or_default();
+    let source = SOURCES.iter().find(|source| source.name == loaded.recipe.data.source);
+    let wanted = Wanted {
+        shape: &shape,
+        scale: loaded.recipe.data.scale,
+        white: source.map_or(255.0, |source| source.white),
+        invert: args.invert,
+        dark_background: source.is_some(),
+    };
+    let mut all = Vec::new();
+    for path in &args.inputs {
+        let input = inputs::read(path, &wanted)?;
+        input.remarks.iter().for_each(|remark| terminal.warn(remark));
+        let outputs = outputs(&loaded, &input.samples.to_device(device).map_err(nn::Error::from)?)?;
+        for (row, values) in outputs.into_iter().enumerate() {
+            let answer = answer(&loaded, values, args.top_k);
+            let prediction = Prediction { input: input.name.clone(), row, answer };
+            match terminal.format() {
+                Format::Text => terminal.result(line(&prediction))?,
+                Format::JsonLines => terminal.json(&prediction)?,
+                Format::Json => all.push(prediction),
+            }
+        }
+    }
+    match terminal.format() {
+        Format::Json => terminal.json(&json!({ "model": loaded.path, "predictions": all })),
+        _ => Ok(()),
+    }
+}
+
+/// What the model says about each sample, as rows of numbers.
+fn outputs(loaded: &Loaded, samples: &nn::core::Tensor) -> Result<Vec<Vec<f64>>, Failure> {
+    // A loss of logits leaves the last activation to whoever wants probabilities.
+    let last = match loaded.recipe.train.loss {
+        Loss::SparseCategoricalCrossentropyLogits | Loss::CategoricalCrossentropyLogits => Activation::Softmax,
+        Loss::BinaryCrossentropyLogits => Activation::Sigmoid,
+        _ => Activation::Linear,
+    };
+    let outputs = last.apply(&loaded.model.predict(samples)?)?;
+    let count = outputs.shape().first().copied().unwrap_or(0);
+    let values = outputs.to_dtype(DType::F64).and_then(|outputs| outputs.to_vec::<f64>()).map_err(nn::Error::from)?;
+    let width = values.len() / count.max(1);
+    Ok(values.chunks(width.max(1)).map(<[f64]>::to_vec).collect())
+}
+
+fn answer(loaded: &Loaded, values: Vec<f64>, top_k: usize) -> Answer {
+    let names_classes = loaded.recipe.train.loss.name().contains("crossentropy");
+    let Some(probabilities) = probabilities(&values).filter(|_| names_classes) else {
+        return Answer::Values { values };
+    };
+    let name = |index: usize| loaded.classes.get(index).cloned().unwrap_or_else(|| index.to_string());
+    let mut choices: Vec<Choice> = probabilities
+        .iter()
+        .enumerate()
+        .map(|(index, &probability)| Choice { class: name(index), index, probability })
+        .collect();
+    choices.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    choices.truncate(top_k);
+    let Choice { class, index, probability } = choices[0].clone();
+    Answer::Class { class, index, probability, top: choices }
+}
+
+/// The values as probabilities of classes, if they are some: a row that adds up to 1, or a single one for class 1.
+fn probabilities(values: &[f64]) -> Option<Vec<f64>> {
+    let in_range = values.iter().all(|value| (0.0..=1.0).contains(value));
+    match values {
+        [one] if in_range => Some(vec![1.0 - one, *one]),
+        [_, _, ..] if in_range && (values.iter().sum::<f64>() - 1.0).abs() < 1e-3 => Some(values.to_vec()),
+        _ => None,
+    }
+}
+
+fn line(prediction: &Prediction) -> String {
+    let name = match prediction.row {
+        0 => prediction.input.clone(),
+        row => format!("{}[{row}]", prediction.input),
+    };
+    match &prediction.answer {
+        Answer::Class { top, .. } => {
+            let choices: Vec<String> =
+                top.iter().map(|choice| format!("{} {:.4}", choice.class, choice.probability)).collect();
+            format!("{name}\t{}", choices.join("\t"))
+        }
+        Answer::Values { values } => {
+            let values: Vec<String> = values.iter().map(f64::to_string).collect();
+            format!("{name}\t{}", values.join("\t"))
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `gradus train`: from a recipe to a trained network in a run folder.
+
+use nn::core::Device;
+use nn::models::{Counts, Model};
+use nn::spec::Recipe;
+use nn::train::{History, Trainer, evaluate};
+use serde::Serialize;
+use serde_json::json;
+
+use super::summary;
+use crate::args::TrainArgs;
+use crate::datasets::load::known_shape;
+use crate::failure::{Failure, Kind};
+use crate::interrupt::Interrupt;
+use crate::model_file;
+use crate::report::document;
+use crate::report::environment::Environment;
+use crate::report::history::{Epoch, Numbers};
+use crate::report::run_folder::{CONFIG, RunFolder};
+use crate::report::watch::Watch;
+use crate::samples::{MEASURED_AT_ONCE, Samples, measuring};
+use crate::terminal::{Format, Terminal};
+use crate::{datasets, machine, recipes};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    recipe: String,
+    epochs: usize,
+    steps: usize,
+    params: Params,
+    history: Vec<Epoch>,
+    test: Option<Numbers>,
+    seconds: f64,
+    samples_per_second: f64,
+    weights_sha256: String,
+    run_dir: String,
+}
+
+/// How many numbers the model holds.
+#[derive(Debug, Serialize)]
+pub struct Params {
+    total: usize,
+    trainable: usize,
+    non_trainable: usize,
+}
+
+impl From<Counts> for Params {
+    fn from(counts: Counts) -> Params {
+        Params { total: counts.total, trainable: counts.trainable, non_trainable: counts.non_trainable }
+    }
+}
+
+/// Trains.
+///
+/// # Errors
+/// If the recipe is wrong, data are missing, the loss runs away, or a file cannot be written.
+pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
+    let device = machine::open(&args.machine)?;
+    machine::compute(|| train(args, terminal, device))
+}
+
+fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
+    let recipe = recipes::open(&args.recipe, &overrides(args))?;
+    // A model that does not fit together is told before anybody waits for data.
+    if let Some(shape) = known_shape(&recipe.data) {
+        Model::build(&recipe, shape)?;
+    }
+    let mut samples = Samples::load(&recipe, args.data.as_deref())?;
+    terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
+    let model = Model::build(&recipe, samples.train.sample_shape())?;
+    model.to_device(device)?;
+    if args.dry_run {
+        return dry_run(&recipe, &model, &samples, terminal);
+    }
+
+    let mut folder = RunFolder::create(&args.out, &recipe.name)?;
+    folder.write(CONFIG, recipe.to_toml())?;
+    folder.write_json("env.json", &Environment::look(device.name(), machine::thread_count(), machine::check_isa()?))?;
+    datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
+    folder.write_json("data.json", &samples.origin)?;
+    announce(&recipe, &model, &samples, &folder, terminal);
+
+    let interrupt = Interrupt::listen().map_err(|error| Failure::io("signals", &error))?;
+    let (history, epochs) = {
+        let training = samples.training(&recipe, device)?;
+        let validation =
+            samples.val.as_ref().map(|val| measuring(val, &recipe, MEASURED_AT_ONCE, device)).transpose()?;
+        let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, &samples.train.classes);
+        let fitted =
+            Trainer::of(&recipe, &model).fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
+        let epochs = watch.finish()?;
+        (fitted?, epochs)
+    };
+    model_file::save(&model, folder.path(), &samples.train.classes)?;
+    if let Some(signal) = interrupt.received()
+        && history.stopped
+    {
+        return Err(interrupted(signal, &history, &folder));
+    }
+
+    let test = match &samples.test {
+        Some(test) => {
+            let loader = measuring(test, &recipe, MEASURED_AT_ONCE, device)?;
+            Some(Numbers(evaluate(&model, &recipe.train.loss, &recipe.train.metrics, &loader)?.values()))
+        }
+        None => None,
+    };
+    let outcome = Outcome {
+        recipe: recipe.name.clone(),
+        epochs: epochs.len(),
+        steps: history.steps,
+        params: model.counts().into(),
+        history: epochs,
+        test,
+        seconds: history.seconds,
+        samples_per_second: history.samples_per_second(),
+        weights_sha256: model.weights_sha256()?,
+        run_dir: folder.path().display().to_string(),
+    };
+    folder.log(&json!({ "event": "end", "result": outcome }))?;
+    folder.write_json("result.json", &outcome)?;
+    match terminal.format() {
+        Format::Text => terminal.result(text(&outcome, &recipe)),
+        Format::Json => terminal.json(&outcome),
+        Format::JsonLines => terminal.json(&json!({ "event": "end", "result": outcome })),
+    }
+}
+
+/// The options that change a value of the recipe, as paths into it.
+fn overrides(args: &TrainArgs) -> Vec<(String, String)> {
+    let short = [
+        ("train.epochs", &args.epochs),
+        ("train.batch", &args.batch),
+        ("optimizer.learning_rate", &args.lr),
+        ("seed", &args.seed),
+    ];
+    let short = short.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)));
+    args.set.iter().cloned().chain(short).collect()
+}
+
+fn announce(recipe: &Recipe, model: &Model, samples: &Samples, folder: &RunFolder, terminal: &Terminal) {
+    terminal.say(format!(
+        "{}: {} parameters, {} samples{}, {} epochs of {} steps, {}",
+        recipe.name,
+        summary::grouped(model.counts().total),
+        summary::grouped(samples.train.len()),
+        samples.val.as_ref().map_or_else(String::new, |val| format!(" + {} to watch", summary::grouped(val.len()))),
+        recipe.train.epochs,
+        samples.train.len().div_ceil(recipe.train.batch),
+        folder.path().display(),
+    ));
+}
+
+fn dry_run(recipe: &Recipe, model: &Model, samples: &Samples, terminal: &Terminal) -> Result<(), Failure> {
+    let steps = samples.train.len().div_ceil(recipe.train.batch);
+    let count = |set: &Option<nn::data::Dataset>| set.as_ref().map_or(0, nn::data::Dataset::len);
+    let (val, test) = (count(&samples.val), count(&samples.test));
+    let value = json!({
+        "recipe": recipe.name,
+        "params": Params::from(model.counts()),
+        "samples": { "train": samples.train.len(), "val": val, "test": test },
+        "steps_per_epoch": steps,
+        "epochs": recipe.train.epochs,
+        "config": recipe.to_toml(),
+    });
+    terminal.answer(&value, || {
+        format!(
+            "{}\n\nData: {} from {}\nSamples: {} to train, {} to watch, {} to test\nSteps: {} epochs of {} steps of {} \
+             samples\n\n{}",
+            summary::text(&recipe.name, model, terminal),
+            samples.origin.source,
+            samples.origin.place,
+            summary::grouped(samples.train.len()),
+            summary::grouped(val),
+            summary::grouped(test),
+            recipe.train.epochs,
+            summary::grouped(steps),
+            recipe.train.batch,
+            recipe.to_toml().trim_end(),
+        )
+    })
+}
+
+/// The result for people: the last epoch and the test, beside what the document reports.
+fn text(outcome: &Outcome, recipe: &Recipe) -> String {
+    let mut lines = Vec::new();
+    if let (Some(last), Some(document)) = (outcome.history.last(), &recipe.document) {
+        lines.push(document::comparison(last, document).to_string());
+    } else if let Some(last) = outcome.history.last() {
+        lines.push(format!("last epoch  {}", last.numbers.line()));
+    }
+    if let Some(test) = &outcome.test {
+        lines.push(format!("test  {}", test.line()));
+    }
+    lines.push(outcome.run_dir.clone());
+    lines.join("\n")
+}
+
+fn interrupted(signal: u8, history: &History, folder: &RunFolder) -> Failure {
+    let path = folder.path().display();
+    let text = format!(
+        "interrupted after {} steps, {} whole epochs; the weights are in {path}; `gradus eval {path}` measures them",
+        history.steps,
+        history.epochs.len()
+    );
+    Failure::new(Kind::Signal(signal), text)
+}

@@ -1,0 +1,164 @@
+//! From files to samples.
+
+use std::path::{Path, PathBuf};
+
+use nn::core::Tensor;
+use nn::data::{
+    Column, CsvOptions, Dataset, Labels, read_csv, read_csv_bytes, read_idx, read_idx_bytes, read_npy, read_npz,
+};
+use nn::spec::DataSpec;
+use serde::Serialize;
+
+use super::catalog::{Form, SOURCES, Source, named};
+use super::search::{At, Found, find};
+use super::{Piece, pieces};
+use crate::failure::{Failure, Kind};
+
+/// The parts of a data set, as its makers cut it.
+#[derive(Debug)]
+pub struct Parts {
+    /// What to train on, validation data included.
+    pub train: Dataset,
+    /// What to test on, where the makers set something aside.
+    pub test: Option<Dataset>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where data came from, for `data.json`.
+#[derive(Debug, Serialize)]
+pub struct Origin {
+    /// What the recipe calls it.
+    pub source: String,
+    /// Where it was found, in words.
+    pub place: String,
+    /// Its files.
+    pub files: Vec<Piece>,
+}
+
+/// Formats of the user's own files.
+const FORMATS: [&str; 3] = ["csv", "idx", "npy"];
+
+/// Reads what a recipe asks for; `data` is the user's `--data`. `values` says whether targets are numbers to come close to,
+/// not classes.
+///
+/// # Errors
+/// If it is not there, or not what its name promises.
+pub fn load(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts, Failure> {
+    if FORMATS.contains(&spec.source.as_str()) {
+        return own(spec, data, values);
+    }
+    let source = named(&spec.source).map_err(|failure| {
+        Failure::new(failure.kind(), format!("{failure} Files of your own have the source csv, idx or npy."))
+    })?;
+    let found = find(source, data)?;
+    let (train, test) = match source.form {
+        Form::Idx => images(&found)?,
+        Form::Table { shape } => (table(&found, shape)?, None),
+        Form::Text => {
+            let text = format!("data: {} is a text, and no layer of this version reads texts", source.name);
+            return Err(Failure::new(Kind::Usage, text));
+        }
+    };
+    let origin = Origin { source: source.name.to_owned(), place: found.describe(), files: pieces(&found) };
+    Ok(Parts { train, test, origin })
+}
+
+/// The shape of one sample of a named data set, known without reading it.
+pub fn known_shape(spec: &DataSpec) -> Option<&'static [usize]> {
+    SOURCES.iter().find(|source| source.name == spec.source)?.sample_shape()
+}
+
+fn images(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {
+    let tensors: Vec<Tensor> = match &found.at {
+        At::Files(paths) => paths.iter().map(read_idx).collect::<nn::Result<_>>()?,
+        At::Npz(path) => read_npz(path, &["x_train", "y_train", "x_test", "y_test"])?,
+        At::Embedded(files) => {
+            let named = found.source.files.iter().zip(files);
+            named.map(|(file, bytes)| read_idx_bytes(&file.remote_name(), bytes)).collect::<nn::Result<_>>()?
+        }
+    };
+    let [train_images, train_labels, test_images, test_labels] = <[Tensor; 4]>::try_from(tensors).map_err(|all| {
+        Failure::new(Kind::Data, format!("data: {} has {} parts instead of 4", found.source.name, all.len()))
+    })?;
+    let set = |part: &str, images, labels| {
+        Dataset::new(format!("{} ({part})", found.source.name), images, labels, classes(found.source))
+    };
+    Ok((set("training", train_images, train_labels)?, Some(set("test", test_images, test_labels)?)))
+}
+
+fn table(found: &Found, shape: &[usize]) -> Result<Dataset, Failure> {
+    let options = CsvOptions { header: Some(false), ..CsvOptions::default() };
+    let set = match &found.at {
+        At::Files(paths) => read_csv(&paths[0], &options)?,
+        At::Embedded(files) => read_csv_bytes(&found.source.files[0].remote_name(), files[0], &options)?,
+        At::Npz(path) => {
+            let text = format!("data: {} is no table; {} needs CSV", path.display(), found.source.name);
+            return Err(Failure::new(Kind::Data, text));
+        }
+    };
+    let rows: Vec<usize> = std::iter::once(set.len()).chain(shape.iter().copied()).collect();
+    let inputs = set.inputs.reshape(&rows).map_err(nn::Error::from)?;
+    Ok(Dataset::new(found.source.name, inputs, set.targets, classes(found.source))?)
+}
+
+fn classes(source: &Source) -> Vec<String> {
+    source.classes.iter().map(|&class| class.to_owned()).collect()
+}
+
+/// Reads the files that a recipe names itself.
+fn own(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts, Failure> {
+    let mut files = Vec::new();
+    let mut read = |part: &str, names: &[String]| -> Result<Dataset, Failure> {
+        let paths: Vec<PathBuf> = names.iter().map(|name| data.map_or(name.into(), |data| data.join(name))).collect();
+        for path in &paths {
+            let bytes = path.metadata().map_or(0, |metadata| metadata.len());
+            files.push(Piece { name: part.to_owned(), path: Some(path.display().to_string()), bytes, sha256: None });
+        }
+        read_own(spec, &paths, values)
+    };
+    if spec.train_files.is_empty() {
+        let text = format!(
+            "[data] source = \"{0}\": which files? Add them below [data], as in files.train = [\"train.{0}\"]",
+            spec.source
+        );
+        return Err(Failure::new(Kind::Usage, text));
+    }
+    let train = read("train", &spec.train_files)?;
+    let test = if spec.test_files.is_empty() { None } else { Some(read("test", &spec.test_files)?) };
+    if let Some(test) = &test
+        && test.sample_shape() != train.sample_shape()
+    {
+        let (test, train) = (test.sample_shape(), train.sample_shape());
+        let text = format!("data: samples for training are {train:?}, those for the test {test:?}; they must be alike");
+        return Err(Failure::new(Kind::Data, text));
+    }
+    Ok(Parts {
+        train,
+        test,
+        origin: Origin { source: spec.source.clone(), place: "files of the recipe".into(), files },
+    })
+}
+
+fn read_own(spec: &DataSpec, paths: &[PathBuf], values: bool) -> Result<Dataset, Failure> {
+    let name = paths[0].display().to_string();
+    if spec.source == "csv" {
+        let [path] = paths else {
+            let text =
+                "[data] files: a csv holds inputs and targets in one file; `label` names the column of the targets";
+            return Err(Failure::new(Kind::Usage, text));
+        };
+        let options = CsvOptions {
+            header: spec.header,
+            label: Some(spec.label.as_deref().map_or(Column::Number(-1), Column::parse)),
+            labels: if values { Labels::Values } else { Labels::Classes },
+            ..CsvOptions::default()
+        };
+        return Ok(read_csv(path, &options)?);
+    }
+    let read = |path: &PathBuf| if spec.source == "idx" { read_idx(path) } else { read_npy(path) };
+    let inputs = read(&paths[0])?;
+    // One file alone is its own target, as an autoencoder wants it.
+    let targets = if paths.len() > 1 { read(&paths[1])? } else { inputs.clone() };
+    Ok(Dataset::new(name, inputs, targets, Vec::new())?)
+}

@@ -1,0 +1,141 @@
+//! What `predict` reads: pictures and arrays, turned into samples as the model knows them.
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::{DynamicImage, GenericImageView, ImageFormat, ImageReader, imageops::FilterType};
+use nn::core::{DType, Tensor};
+use nn::data::{read_idx_bytes, read_npy_bytes};
+
+use crate::failure::{Failure, Kind};
+
+/// Samples of one input.
+#[derive(Debug)]
+pub struct Input {
+    /// The path, or `-`.
+    pub name: String,
+    /// `[N, ..]` as `f32`, scaled as in training.
+    pub samples: Tensor,
+    /// What people should know about how it was read.
+    pub remarks: Vec<String>,
+}
+
+/// How samples of a model look.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The shape of one sample.
+    pub shape: &'a [usize],
+    /// What the numbers of the training data were divided by.
+    pub scale: f64,
+    /// The largest number in the training data: what white is to a picture.
+    pub white: f64,
+    /// Whether dark and light are to be exchanged in pictures.
+    pub invert: bool,
+    /// Whether pictures of the training data have a dark background.
+    pub dark_background: bool,
+}
+
+/// Reads one input; `-` is stdin.
+///
+/// # Errors
+/// If it is missing, damaged, or not what the model takes.
+pub fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Input, Failure> {
+    let name = path.display().to_string();
+    let bytes = if name == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| Failure::new(Kind::Data, format!("{name}: {error}")))?;
+    // Content tells more than a name, and stdin has none.
+    match bytes.as_slice() {
+        [0x93, b'N', b'U', b'M', ..] => array(name.clone(), read_npy_bytes(&name, &bytes)?, wanted),
+        [0, 0, ..] | [0x1f, 0x8b, ..] => array(name.clone(), read_idx_bytes(&name, &bytes)?, wanted),
+        _ => match image::guess_format(&bytes) {
+            Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => picture(name, &bytes, format, wanted),
+            _ => {
+                let text = format!("{name}: neither a PNG or JPEG image nor an NPY or IDX file");
+                Err(Failure::new(Kind::Data, text))
+            }
+        },
+    }
+}
+
+fn array(name: String, array: Tensor, wanted: &Wanted<'_>) -> Result<Input, Failure> {
+    let shape = array.shape().to_vec();
+    let per_sample: usize = wanted.shape.iter().product();
+    // A batch of samples, a single one, or a batch of which only the shape of the samples differs: 784 for 28x28.
+    let count = match shape.as_slice() {
+        whole if whole == wanted.shape => 1,
+        [count, rest @ ..] if rest.iter().product::<usize>() == per_sample => *count,
+        _ => {
+            let text = format!(
+                "{name}: an array of shape {shape:?}; the model takes samples of shape {0:?}, so give {0:?} or [N, ...]",
+                wanted.shape
+            );
+            return Err(Failure::new(Kind::Data, text));
+        }
+    };
+    let batch: Vec<usize> = std::iter::once(count).chain(wanted.shape.iter().copied()).collect();
+    let samples = array.to_dtype(DType::F32).and_then(|array| array.reshape(&batch)).and_then(|array| {
+        // A division, as in training, so that the same sample gives the same bits.
+        array.div(&Tensor::scalar(wanted.scale as f32))
+    });
+    Ok(Input { name, samples: samples.map_err(nn::Error::from)?, remarks: Vec::new() })
+}
+
+fn picture(name: String, bytes: &[u8], format: ImageFormat, wanted: &Wanted<'_>) -> Result<Input, Failure> {
+    let image = ImageReader::with_format(Cursor::new(bytes), format).decode();
+    let mut image = image.map_err(|error| Failure::new(Kind::Data, format!("{name}: {error}")))?;
+    let Some((height, width, channels)) = layout(wanted.shape) else {
+        let text = format!("{name}: the model takes samples of shape {:?}, which no image has", wanted.shape);
+        return Err(Failure::new(Kind::Data, text));
+    };
+    let mut remarks = Vec::new();
+    if image.dimensions() != (width, height) {
+        let (from_width, from_height) = image.dimensions();
+        remarks.push(format!("{name} is {from_width}x{from_height} and was resized to {width}x{height}"));
+        image = image.resize_exact(width, height, FilterType::Triangle);
+    }
+    let mut pixels = match channels {
+        1 => image.to_luma8().into_raw(),
+        _ => image.to_rgb8().into_raw(),
+    };
+    if wanted.invert {
+        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+    } else if wanted.dark_background && has_light_border(&image) {
+        remarks.push(format!(
+            "{name} is dark on light, and the model learnt from light on dark; --invert exchanges the two"
+        ));
+    }
+    let factor = (wanted.white / 255.0) as f32;
+    let scale = wanted.scale as f32;
+    let values: Vec<f32> = pixels.into_iter().map(|pixel| f32::from(pixel) * factor / scale).collect();
+    let batch: Vec<usize> = std::iter::once(1).chain(wanted.shape.iter().copied()).collect();
+    let samples = Tensor::from_slice(&values, &batch).map_err(nn::Error::from)?;
+    Ok(Input { name, samples, remarks })
+}
+
+/// Height, width and channels of the images that a sample's shape can mean.
+fn layout(shape: &[usize]) -> Option<(u32, u32, usize)> {
+    let (height, width, channels) = match *shape {
+        [height, width] | [height, width, 1] => (height, width, 1),
+        [height, width, 3] => (height, width, 3),
+        // A flat row that was a square picture once.
+        [pixels] if pixels.isqrt().pow(2) == pixels => (pixels.isqrt(), pixels.isqrt(), 1),
+        _ => return None,
+    };
+    Some((u32::try_from(height).ok()?, u32::try_from(width).ok()?, channels))
+}
+
+/// Whether most of the pixels at the border are light.
+fn has_light_border(image: &DynamicImage) -> bool {
+    let grey = image.to_luma8();
+    let (width, height) = grey.dimensions();
+    let border = grey.enumerate_pixels().filter(|(x, y, _)| *x == 0 || *y == 0 || *x + 1 == width || *y + 1 == height);
+    let (light, all) =
+        border.fold((0, 0), |(light, all), (_, _, pixel)| (light + usize::from(pixel.0[0] > 127), all + 1));
+    2 * light > all
+}
