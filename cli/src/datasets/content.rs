@@ -101,8 +101,6 @@ mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
 
-    use super::super::catalog::SOURCES;
-    use super::super::embedded;
     use super::*;
 
     /// `abc`, whose hash is the first example of the standard.
@@ -145,6 +143,7 @@ mod tests {
     #[cfg(feature = "bundled-data")]
     #[test]
     fn the_bundled_files_are_what_the_catalog_says() {
+        use super::super::{catalog::SOURCES, embedded};
         for source in SOURCES.iter().filter(|source| source.name != "mnist") {
             for file in source.files {
                 let bytes = embedded::file(source.name, file.name).unwrap_or_else(|| panic!("no {}", file.name));

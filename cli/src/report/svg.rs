@@ -44,11 +44,11 @@ impl Role {
 }
 
 const WIDTH: f64 = 480.0;
-const HEIGHT: f64 = 300.0;
+const HEIGHT: f64 = 320.0;
 // Room for the numbers of the axes and the title.
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
-const TOP: f64 = 40.0;
+const TOP: f64 = 60.0;
 const BOTTOM: f64 = 40.0;
 
 const STYLE: &str = "\
@@ -132,17 +132,17 @@ fn draw_line(svg: &mut String, line: &Line, x: &dyn Fn(usize) -> f64, y: &dyn Fn
     }
 }
 
+/// One line below the title, from left to right.
 fn legend(svg: &mut String, panel: &Panel) {
-    let mut right = WIDTH - RIGHT;
-    for line in panel.lines.iter().rev() {
+    let mut x = LEFT;
+    for line in &panel.lines {
         let last = line.values.iter().rfind(|value| value.is_finite());
         let text = last.map_or_else(|| line.name.clone(), |value| format!("{} {value:.4}", line.name));
-        let _ = writeln!(svg, "<text class=\"e\" x=\"{right:.1}\" y=\"22\">{}</text>", escape(&text));
-        // Nobody measures text without a font; 6.4 pixels a character errs on the wide side.
-        right -= 6.4 * text.chars().count() as f64 + 6.0;
         let class = line.role.class();
-        let _ = writeln!(svg, "<path class=\"{class}\" d=\"M{:.1} 18H{:.1}\"/>", right - 16.0, right);
-        right -= 30.0;
+        let _ = writeln!(svg, "<path class=\"{class}\" d=\"M{x:.1} 38H{:.1}\"/>", x + 16.0);
+        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"42\">{}</text>", x + 21.0, escape(&text));
+        // Nobody measures text without a font; 6.6 pixels a character errs on the wide side.
+        x += 21.0 + 6.6 * text.chars().count() as f64 + 14.0;
     }
 }
 

@@ -5,6 +5,7 @@ mod errors;
 mod fetch;
 mod help;
 mod predict;
+mod show;
 mod train;
 
 use std::path::Path;
