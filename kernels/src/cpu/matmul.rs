@@ -4,7 +4,7 @@
 //! cycle, yet it can load only a few dozen numbers in that time, and far fewer from beyond its caches. So every number
 //! that is loaded must be used many times before it is dropped again, at each level of the memory:
 //!
-//! - **Registers.** The microkernel ([`tile`]) computes one tile of `c`, say 14 x 32 numbers, while it walks along `k`.
+//! - **Registers.** The microkernel (`tile`) computes one tile of `c`, say 14 x 32 numbers, while it walks along `k`.
 //!   Each step loads 14 numbers of `a` and 32 of `b` for 448 multiply-adds.
 //! - **First-level cache.** `k` is cut into blocks of `kc`, so that a *panel* of `b`, `kc x 32`, stays there while one
 //!   tile after the other down the rows of `a` uses it.
@@ -13,14 +13,14 @@
 //! - **Last-level cache.** The columns are cut into blocks of `nc`, so that a block of `b`, `kc x nc`, stays there while
 //!   one block of `a` after the other uses it.
 //!
-//! That makes five loops around the microkernel ([`block`]), the scheme of Goto and van de Geijn (2008) as BLIS arranges
-//! it (Van Zee and van de Geijn 2015). Before it is used, a block is *packed* ([`pack`]): copied in the order in which the
+//! That makes five loops around the microkernel (`block`), the scheme of Goto and van de Geijn (2008) as BLIS arranges
+//! it (Van Zee and van de Geijn 2015). Before it is used, a block is *packed* (`pack`): copied in the order in which the
 //! microkernel reads it. Packing costs one pass over the operand and pays when the block is used often enough; in a
 //! product of few rows or columns, as a small batch makes them, the operands are read where they are.
 //!
 //! A transposed operand is no special case: each matrix has a distance between rows and one between columns. Only `b`'s
 //! panels want neighbouring columns next to each other, and where that would need a costly transposition, the whole
-//! product is turned around ([`oriented`]): `c^T = b^T a^T`.
+//! product is turned around (`turns_around`): `c^T = b^T a^T`.
 //!
 //! Threads share the work by tiles of `c` alone. Each element is summed by one thread in one order, that of `k`, so results
 //! have the same bits however the tiles are dealt out.
