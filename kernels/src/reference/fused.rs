@@ -34,9 +34,9 @@ pub fn log_softmax(x: View, axis: usize) -> Result<Buffer> {
     let values = floats("log_softmax", x)?;
     let mut y = vec![0.0; values.len()];
     for lane in lanes(x.shape(), &[axis]) {
-        let log_sum = log_sum_exp(&values, &lane);
+        let (max, log_sum) = log_sum_exp(&values, &lane);
         for &at in &lane {
-            y[at] = values[at] - log_sum;
+            y[at] = values[at] - max - log_sum;
         }
     }
     Ok(write(x.dtype(), y))
@@ -59,7 +59,10 @@ pub fn cross_entropy(logits: View, labels: View) -> Result<Buffer> {
     let values = floats("cross_entropy", logits)?;
     let labels = indices("cross_entropy", labels, logits.shape()[1])?;
     let rows = lanes(logits.shape(), &[1]);
-    let losses = rows.iter().zip(labels).map(|(row, label)| log_sum_exp(&values, row) - values[row[label]]);
+    let losses = rows.iter().zip(labels).map(|(row, label)| {
+        let (max, log_sum) = log_sum_exp(&values, row);
+        log_sum - (values[row[label]] - max)
+    });
     Ok(write(logits.dtype(), losses))
 }
 
@@ -69,10 +72,10 @@ pub fn cross_entropy_grad(logits: View, labels: View, dy: View) -> Result<Buffer
     let labels = indices("cross_entropy_grad", labels, logits.shape()[1])?;
     let mut dx = vec![0.0; values.len()];
     for (n, row) in lanes(logits.shape(), &[1]).iter().enumerate() {
-        let log_sum = log_sum_exp(&values, row);
+        let (max, log_sum) = log_sum_exp(&values, row);
         for (class, &at) in row.iter().enumerate() {
             let one_hot = f64::from(class == labels[n]);
-            dx[at] = ((values[at] - log_sum).exp() - one_hot) * dy[n];
+            dx[at] = ((values[at] - max - log_sum).exp() - one_hot) * dy[n];
         }
     }
     Ok(write(logits.dtype(), dx))
@@ -82,7 +85,9 @@ fn max(values: &[f64], lane: &[usize]) -> f64 {
     lane.iter().map(|&at| values[at]).fold(f64::NEG_INFINITY, f64::max)
 }
 
-fn log_sum_exp(values: &[f64], lane: &[usize]) -> f64 {
+/// The largest element, and the logarithm of the sum of `exp(x - max)`. They stay apart, since their sum would lose the
+/// smaller one.
+fn log_sum_exp(values: &[f64], lane: &[usize]) -> (f64, f64) {
     let max = max(values, lane);
-    max + lane.iter().map(|&at| (values[at] - max).exp()).sum::<f64>().ln()
+    (max, lane.iter().map(|&at| (values[at] - max).exp()).sum::<f64>().ln())
 }

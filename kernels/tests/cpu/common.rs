@@ -93,6 +93,16 @@ pub fn special_values(dtype: DType, layout: &Layout, seed: u64) -> Buffer {
     buffer
 }
 
+/// Whole numbers in `0..size`.
+pub fn index_values(dtype: DType, layout: &Layout, size: usize, seed: u64) -> Buffer {
+    let mut generator = Philox::new(RandomKey::new(seed).named("index"));
+    let numbers = (0..span(layout)).map(|_| generator.below(size.max(1) as u64) as i64);
+    if dtype == DType::I32 {
+        return Buffer::from_slice(&numbers.map(|x| x as i32).collect::<Vec<_>>());
+    }
+    Buffer::from_slice(&numbers.collect::<Vec<_>>())
+}
+
 /// How far a result may be from the reference: so many units in the last place, or this distance.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {

@@ -2,5 +2,7 @@
 //!
 //! The kernels run with the instruction set that `GRADUS_ISA` names, or with the widest of this machine.
 
+mod along;
 mod common;
+mod index;
 mod pointwise;
