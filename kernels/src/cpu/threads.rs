@@ -86,11 +86,7 @@ pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: &(dyn Fn(Range<usize>) -
 
 /// `f(0)`, `f(1)`, … up to `count`, in order; each is worth a chunk's work.
 pub fn map_tasks<R: Send>(count: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
-    if count <= 1 || threads() == 1 {
-        (0..count).map(f).collect()
-    } else {
-        (0..count).into_par_iter().map(f).collect()
-    }
+    if count <= 1 || threads() == 1 { (0..count).map(f).collect() } else { (0..count).into_par_iter().map(f).collect() }
 }
 
 /// Calls `f(0)`, `f(1)`, … up to `count` in any order; each is worth a chunk's work.
