@@ -2,6 +2,7 @@
 //!
 //! Each check is a function from text to complaints, so that a test can show it a bad example as well as the real files.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +148,8 @@ fn wrong_edges(manifest: &str) -> Vec<String> {
             let names = table.get(section).and_then(|s| s.as_table()).into_iter().flat_map(|s| s.keys());
             for name in names.filter(|name| name.starts_with("gradus")) {
                 let edge = (package, name.as_str());
-                if !allowed.contains(&edge) && !(section == "dev-dependencies" && EDGES.contains(&edge)) {
+                let in_tests = section == "dev-dependencies" && EDGES.contains(&edge);
+                if !allowed.contains(&edge) && !in_tests {
                     complaints.push(format!(
                         "{package} has {name} under [{section}], but the rule is kernels <- core <- nn <- cli, and the \
                          façade may use core and nn: call through the crate below, or move the code to where it belongs"
@@ -317,6 +319,74 @@ fn a_left_over_is_found() {
     assert!(left_over("nn/src/lib.rs", outside)[0].starts_with("nn/src/lib.rs:1: .."));
     assert_eq!(left_over(".ci/run", outside), Vec::<String>::new());
     assert_eq!(left_over("README.md", concat!("a TO", "DO and a FIX", "ME")).len(), 2);
+}
+
+// --- links -------------------------------------------------------------------------------------------------------------
+
+/// The targets of the links in a Markdown text, outside of code.
+fn links(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        }
+        let prose = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        for piece in prose.split("](").skip(1).filter(|_| !fenced) {
+            found.extend(piece.split(')').next().map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn broken_links(name: &str, text: &str, read: impl Fn(&Path) -> Option<String>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for link in links(text).iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
+        let (path, section) = link.split_once('#').unwrap_or((link, ""));
+        let target = Path::new(name).parent().unwrap().join(path);
+        let content = if path.is_empty() { Some(text.to_owned()) } else { read(&target) };
+        let Some(content) = content else {
+            complaints.push(format!(
+                "{name} links to {link}, which does not exist: mend the path, which starts at the page's folder"
+            ));
+            continue;
+        };
+        let headings =
+            content.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#')));
+        if !section.is_empty() && link.contains(".md") | path.is_empty() && !headings.into_iter().any(|h| h == section)
+        {
+            complaints
+                .push(format!("{name} links to {link}, but no heading there is called so: mend the part after #"));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn links_in_the_docs_lead_somewhere() {
+    let read = |path: &Path| {
+        let path = root().join(path);
+        path.exists().then(|| fs::read_to_string(&path).unwrap_or_default())
+    };
+    report(files(&[".md"]).iter().flat_map(|(name, text)| broken_links(name, text, read)).collect());
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    let read = |path: &Path| (path == Path::new("docs/b.md")).then(|| "## The Big Part (1)\n".to_owned());
+    let good =
+        "[b](b.md), [part](b.md#the-big-part-1), [web](https://example.org), `[c](code.md)`\n```\n[d](d.md)\n```";
+    assert_eq!(broken_links("docs/a.md", good, read), Vec::<String>::new());
+    assert!(
+        broken_links("docs/a.md", "[c](c.md)", read)[0].starts_with("docs/a.md links to c.md, which does not exist")
+    );
+    assert!(broken_links("docs/a.md", "[b](b.md#other)", read)[0].contains("no heading there"));
 }
 
 // --- the reader of code itself -----------------------------------------------------------------------------------------
