@@ -11,7 +11,7 @@
 //! let dy = grad(&[&y], &[&x], true)?;
 //! let ddy = grad(&[&dy[0]], &[&x], false)?;
 //! assert!((dy[0].item()? - 0.855_341).abs() < 1e-6);
-//! assert!((ddy[0].item()? - 1.209_458).abs() < 1e-6);
+//! assert!((ddy[0].item()? - 1.209_464).abs() < 1e-6);
 //! # Ok::<(), gradus::core::Error>(())
 //! ```
 

@@ -14,8 +14,9 @@ fn subsets(rank: usize) -> impl Iterator<Item = Vec<usize>> {
 }
 
 fn assert_reductions_agree(what: &str, x: View) {
-    // What cancels leaves the errors of what went before; sums of narrower types have none in double precision.
-    let distance = if x.dtype() == DType::F64 { 1e-4 } else { 1e-9 };
+    // What cancels leaves the errors of what went before: a thousand additions of some hundreds each may lose 1e-9 in
+    // double precision, which the type turns this distance into. Narrower types are summed in double precision.
+    let distance = if x.dtype() == DType::F64 { 1e-2 } else { 1e-9 };
     for axes in subsets(x.shape().len()) {
         for op in REDUCTIONS {
             // Long products leave the range of numbers at one point or another, as the order of factors has it.
