@@ -1,6 +1,6 @@
 //! Tensors and reverse-mode automatic differentiation.
 //!
-//! Start with [`grad`]: its page explains the engine. [`ops`] lists every operation with its gradient. This crate knows no
+//! Start with [`mod@grad`]: its page explains the engine. [`ops`] lists every operation with its gradient. This crate knows no
 //! layer, no optimizer and no file format, and never asks which device a tensor is on: it calls a
 //! [`Backend`](gradus_kernels::Backend).
 

@@ -1,7 +1,7 @@
 //! Arithmetic on buffers.
 //!
 //! This crate knows no graph, no tensor and no layer: to it, `softmax_grad(y, dy)` is one more function of arrays.
-//! [`Backend`] lists the primitives and specifies each in a sentence; [`reference`] writes every one of them in the
+//! [`Backend`] lists the primitives and specifies each in a sentence; [`mod@reference`] writes every one of them in the
 //! plainest loops; [`cpu`] makes them fast.
 
 pub mod backend;

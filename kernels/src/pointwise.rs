@@ -1,8 +1,8 @@
 //! The pointwise functions: their names and what each one means.
 //!
 //! A row here declares a function and specifies it in plain `f64`; it is the oracle for every backend's own row. A new
-//! function also needs a row in [`cpu::unary`] or [`cpu::binary`](crate::cpu::binary), and one with its
-//! gradient in the core; a test names the row that is missing.
+//! function also needs a row in `cpu/unary.rs` or `cpu/binary.rs`, and one with its gradient in the core; a test names the
+//! row that is missing.
 
 macro_rules! f64_for {
     ($parameter:ident) => {

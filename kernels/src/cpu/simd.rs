@@ -1,6 +1,6 @@
 //! Instruction sets: which ones this machine has, and how one kernel body is compiled for each of them.
 //!
-//! A plain build targets the oldest machine of its architecture. The [`simd!`] macro compiles a function's body once more
+//! A plain build targets the oldest machine of its architecture. The `simd!` macro compiles a function's body once more
 //! for every wider instruction set and picks one at run time, so a default build gives full speed everywhere.
 
 use std::fmt;
