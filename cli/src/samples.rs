@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use nn::core::{Device, RandomKey};
-use nn::data::{Dataset, Loader, Scale};
+use nn::core::Device;
+use nn::data::{Dataset, Loader};
 use nn::loss::Loss;
 use nn::spec::Recipe;
+use nn::train::{Parts, evaluation_batches, training_batches};
 
 use crate::datasets::load::{self, Origin};
 use crate::failure::Failure;
-
-/// How many samples are measured at once. The same wherever a model is measured, so that the same numbers come out.
-pub const MEASURED_AT_ONCE: usize = 256;
 
 /// The samples of a recipe.
 #[derive(Debug)]
@@ -32,23 +30,9 @@ impl Samples {
     /// # Errors
     /// If data are missing or damaged, or a split asks for more than there is.
     pub fn load(recipe: &Recipe, data: Option<&Path>) -> Result<Samples, Failure> {
-        let parts = load::load(&recipe.data, data, wants_values(&recipe.train.loss))?;
-        let key = RandomKey::new(recipe.seed).named("split");
-        let (train, test) = match (parts.test, recipe.data.test_split) {
-            (None, Some(split)) => {
-                let (train, test) = split.apply(&parts.train, key.named("test"))?;
-                (train, Some(test))
-            }
-            (test, _) => (parts.train, test),
-        };
-        let (train, val) = match recipe.data.val_split {
-            Some(split) => {
-                let (train, val) = split.apply(&train, key.named("val"))?;
-                (train, Some(val))
-            }
-            None => (train, None),
-        };
-        Ok(Samples { train, val, test, origin: parts.origin })
+        let found = load::load(&recipe.data, data, wants_values(&recipe.train.loss))?;
+        let Parts { train, val, test } = Parts::cut(recipe, found.train, found.test)?;
+        Ok(Samples { train, val, test, origin: found.origin })
     }
 
     /// Batches for training, in another order every epoch if the recipe says so.
@@ -56,8 +40,7 @@ impl Samples {
     /// # Errors
     /// If the recipe's scale or batch size cannot be right.
     pub fn training(&self, recipe: &Recipe, device: Device) -> Result<Loader, Failure> {
-        let shuffle = recipe.data.shuffle.then(|| RandomKey::new(recipe.seed).named("shuffle"));
-        Ok(Loader::new(&self.train, recipe.train.batch, shuffle, Scale::Divide(recipe.data.scale))?.on(device))
+        Ok(training_batches(recipe, &self.train)?.on(device))
     }
 }
 
@@ -66,7 +49,7 @@ impl Samples {
 /// # Errors
 /// If the recipe's scale cannot be right.
 pub fn measuring(set: &Dataset, recipe: &Recipe, batch: usize, device: Device) -> Result<Loader, Failure> {
-    Ok(Loader::new(set, batch, None, Scale::Divide(recipe.data.scale))?.on(device))
+    Ok(evaluation_batches(recipe, set, batch)?.on(device))
 }
 
 /// Whether targets are numbers to come close to, not classes.

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use nn::core::Device;
-use nn::train::evaluate;
+use nn::train::{EVALUATION_BATCH, evaluate};
 use serde_json::{Map, Value};
 
 use crate::args::{EvalArgs, Part};
 use crate::failure::{Failure, Kind};
 use crate::report::history::Numbers;
-use crate::samples::{MEASURED_AT_ONCE, Samples, measuring};
+use crate::samples::{Samples, measuring};
 use crate::terminal::Terminal;
 use crate::{machine, model_file};
 
@@ -36,7 +36,7 @@ fn eval(args: &EvalArgs, terminal: &Terminal, device: Device) -> Result<(), Fail
         let text = format!("eval: the recipe {} keeps no {part} data aside; choose another --split", recipe.name);
         Failure::new(Kind::Usage, text)
     })?;
-    let loader = measuring(&set, recipe, args.batch.unwrap_or(MEASURED_AT_ONCE), device)?;
+    let loader = measuring(&set, recipe, args.batch.unwrap_or(EVALUATION_BATCH), device)?;
     let began = Instant::now();
     let measured = evaluate(model, &recipe.train.loss, &recipe.train.metrics, &loader)?;
     let seconds = began.elapsed().as_secs_f64();

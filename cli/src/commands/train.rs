@@ -3,7 +3,7 @@
 use nn::core::Device;
 use nn::models::{Counts, Model};
 use nn::spec::Recipe;
-use nn::train::{History, Trainer, evaluate};
+use nn::train::{EVALUATION_BATCH, History, Trainer, evaluate};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,7 +18,7 @@ use crate::report::environment::Environment;
 use crate::report::history::{Epoch, Numbers};
 use crate::report::run_folder::{CONFIG, RunFolder};
 use crate::report::watch::Watch;
-use crate::samples::{MEASURED_AT_ONCE, Samples, measuring};
+use crate::samples::{Samples, measuring};
 use crate::terminal::{Format, Terminal};
 use crate::{datasets, machine, recipes};
 
@@ -85,7 +85,7 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
     let (history, epochs) = {
         let training = samples.training(&recipe, device)?;
         let validation =
-            samples.val.as_ref().map(|val| measuring(val, &recipe, MEASURED_AT_ONCE, device)).transpose()?;
+            samples.val.as_ref().map(|val| measuring(val, &recipe, EVALUATION_BATCH, device)).transpose()?;
         let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, &samples.train.classes);
         let fitted =
             Trainer::of(&recipe, &model).fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
@@ -101,7 +101,7 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
 
     let test = match &samples.test {
         Some(test) => {
-            let loader = measuring(test, &recipe, MEASURED_AT_ONCE, device)?;
+            let loader = measuring(test, &recipe, EVALUATION_BATCH, device)?;
             Some(Numbers(evaluate(&model, &recipe.train.loss, &recipe.train.metrics, &loader)?.values()))
         }
         None => None,

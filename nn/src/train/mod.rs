@@ -8,4 +8,4 @@ mod parts;
 pub use evaluate::{Evaluation, evaluate};
 pub use events::{Control, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
-pub use parts::{Parts, evaluation_batches, scale, training_batches};
+pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, training_batches};

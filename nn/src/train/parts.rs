@@ -6,7 +6,9 @@ use crate::data::{Dataset, Loader, Scale, Split};
 use crate::spec::Recipe;
 
 /// How many samples are measured at once: measuring needs no gradients, so more than in training pay.
-const EVALUATION_BATCH: usize = 256;
+///
+/// The same wherever a model is measured, so that the same numbers come out.
+pub const EVALUATION_BATCH: usize = 256;
 
 /// A data set cut as a recipe says.
 #[derive(Clone, Debug)]
@@ -23,16 +25,16 @@ impl Parts {
     /// Cuts what the makers of a data set meant for training. Their test part stays as it is; where there is none,
     /// `split.test` takes one away first.
     pub fn cut(recipe: &Recipe, train: Dataset, test: Option<Dataset>) -> Result<Self> {
-        let key = |name| RandomKey::new(recipe.seed).named(name);
+        let key = |name| RandomKey::new(recipe.seed).named("split").named(name);
         let split = |split: Option<Split>, set: Dataset, key| match split {
             Some(split) => split.apply(&set, key).map(|(rest, part)| (rest, Some(part))),
             None => Ok((set, None)),
         };
         let (train, test) = match test {
             Some(test) => (train, Some(test)),
-            None => split(recipe.data.test_split, train, key("split.test"))?,
+            None => split(recipe.data.test_split, train, key("test"))?,
         };
-        let (train, val) = split(recipe.data.val_split, train, key("split.val"))?;
+        let (train, val) = split(recipe.data.val_split, train, key("val"))?;
         Ok(Self { train, val, test })
     }
 }
@@ -43,9 +45,9 @@ pub fn training_batches(recipe: &Recipe, set: &Dataset) -> Result<Loader> {
     Loader::new(set, recipe.train.batch, recipe.data.shuffle.then_some(key), scale(recipe))
 }
 
-/// Batches for measuring: in the order of the data.
-pub fn evaluation_batches(recipe: &Recipe, set: &Dataset) -> Result<Loader> {
-    Loader::new(set, EVALUATION_BATCH, None, scale(recipe))
+/// Batches for measuring: in the order of the data, usually [`EVALUATION_BATCH`] samples each.
+pub fn evaluation_batches(recipe: &Recipe, set: &Dataset, batch: usize) -> Result<Loader> {
+    Loader::new(set, batch, None, scale(recipe))
 }
 
 /// What the recipe does to inputs.
@@ -90,6 +92,6 @@ mod tests {
         assert_ne!(first(&shuffled, 1), first(&shuffled, 2));
         let plain = training_batches(&recipe("scale = 2\nshuffle = false"), &set(50)).unwrap();
         assert_eq!(first(&plain, 1)[..3], [0.0, 0.5, 1.0]);
-        assert_eq!(evaluation_batches(&recipe(""), &set(50)).unwrap().steps(), 1);
+        assert_eq!(evaluation_batches(&recipe(""), &set(50), EVALUATION_BATCH).unwrap().steps(), 1);
     }
 }
