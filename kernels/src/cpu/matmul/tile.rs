@@ -147,8 +147,8 @@ unsafe fn write_whole<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>
 
 /// Writes `height` rows of `width` sums of a tile at the edge of the matrix, or to a transposed result.
 ///
-/// The sums are read from memory, so that one function serves tiles of all sizes: these are few, and code of their own for
-/// every height and width would make most of what the compiler has to do for this crate.
+/// The sums are read from memory, so that one function serves tiles of all sizes: code of their own for every height and
+/// width would lengthen every build for the sake of few tiles.
 ///
 /// # Safety
 /// As for [`compute`]; `sums` are as many as said.
