@@ -4,11 +4,17 @@
 //! the order of the chunks: the same bits at any thread count. Work that is too small to pay for waking another thread
 //! runs on the calling one.
 //!
-//! A caller that is itself a worker ([`run`]) hands out halves and takes back what nobody stole, which costs next to
-//! nothing; any other caller sleeps until a worker has done it all. So programs start their work through [`run`].
+//! The thread that first computes becomes a worker itself: it hands out halves and takes back what nobody stole, which
+//! costs next to nothing, where any other caller sleeps until a worker has done it all.
+//!
+//! Waking a sleeping thread takes longer than most of a small network's kernels: over a hundred microseconds on a virtual
+//! machine, against two for handing work to a thread that is awake. So a worker that has had work goes on looking for more
+//! for a while ([`stay_awake`]) before it sleeps, as OpenMP's do.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
@@ -21,8 +27,19 @@ pub const GRAIN: usize = 1 << 15;
 /// More threads than this are a slip of the hand.
 pub const MAX_THREADS: usize = 1024;
 
-/// What [`set_threads`] was told, 0 before.
+/// How long a worker without work stays awake: the longest pause within a training step, several times over.
+const LINGER: Duration = Duration::from_millis(2);
+
+/// How many threads there are, 0 before anyone asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many workers stay awake, or were asked to.
+static AWAKE: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether this thread takes part in parallel work, or stays awake for it, further up on its stack.
+    static TAKES_PART: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Sets how many threads kernels use; to be called once, before the first kernel. With 1 no thread is ever woken.
 ///
@@ -33,26 +50,74 @@ pub fn set_threads(count: usize) -> Result<()> {
         return Err(Error::Threads(format!("threads: {count} is out of range; give a number from 1 to {MAX_THREADS}")));
     }
     if count > 1 {
-        let built = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
-        built.map_err(|error| Error::Threads(format!("threads: cannot start {count}: {error}")))?;
+        start(count).map_err(|error| Error::Threads(format!("threads: cannot start {count}: {error}")))?;
     }
     THREADS.store(count, Relaxed);
     Ok(())
 }
 
+/// Starts `count` threads, of which the calling one is the first.
+fn start(count: usize) -> std::result::Result<(), rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new().num_threads(count).use_current_thread().build_global()
+}
+
 /// How many threads kernels use when called from here.
 pub fn threads() -> usize {
-    // Asking rayon outside a worker starts its threads, which a run with one thread never needs.
     match THREADS.load(Relaxed) {
+        0 => start_all(),
         1 if rayon::current_thread_index().is_none() => 1,
         _ => rayon::current_num_threads(),
     }
 }
 
+/// Starts as many threads as the machine has cores, or `RAYON_NUM_THREADS` says.
+#[cold]
+fn start_all() -> usize {
+    // Inside somebody else's pool nothing is to be started.
+    if rayon::current_thread_index().is_none() {
+        // Where the global pool is there already, it is as good.
+        _ = start(0);
+        THREADS.store(rayon::current_num_threads(), Relaxed);
+    }
+    rayon::current_num_threads()
+}
+
 /// Runs `f` on one of the threads that kernels use, so that they share work with their caller instead of putting it to
-/// sleep.
+/// sleep. Need not be called by the thread that called [`set_threads`], which is one of them.
 pub fn run<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    if threads() == 1 { f() } else { rayon::scope(|_| f()) }
+    if threads() == 1 || rayon::current_thread_index().is_some() { f() } else { rayon::scope(|_| f()) }
+}
+
+/// Runs `f`, which spreads work, with all workers awake.
+fn with_workers_awake<R>(f: impl FnOnce() -> R) -> R {
+    let missing = threads().saturating_sub(1 + AWAKE.load(Relaxed));
+    if missing > 0 {
+        AWAKE.fetch_add(missing, Relaxed);
+        (0..missing).for_each(|_| rayon::spawn(stay_awake));
+    }
+    let before = TAKES_PART.replace(true);
+    let result = f();
+    TAKES_PART.set(before);
+    result
+}
+
+/// Does whatever work there is until there was none for [`LINGER`].
+fn stay_awake() {
+    // A thread that waits for its own work to be done must not look for more here: it would miss the end of its wait.
+    if !TAKES_PART.replace(true) {
+        let mut idle = Instant::now();
+        while idle.elapsed() < LINGER {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                idle = Instant::now();
+            } else {
+                (0..64).for_each(|_| std::hint::spin_loop());
+                // Whoever else wants this core gets it.
+                std::thread::yield_now();
+            }
+        }
+        TAKES_PART.set(false);
+    }
+    AWAKE.fetch_sub(1, Relaxed);
 }
 
 /// The length of a chunk of `len` elements of which each costs `cost` (1: read and write; 10: a dozen instructions).
@@ -73,7 +138,7 @@ pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T
     if y.len() <= chunk || threads() == 1 {
         y.chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y));
     } else {
-        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y));
+        with_workers_awake(|| y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y)));
     }
 }
 
@@ -86,7 +151,11 @@ pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: &(dyn Fn(Range<usize>) -
 
 /// `f(0)`, `f(1)`, … up to `count`, in order; each is worth a chunk's work.
 pub fn map_tasks<R: Send>(count: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
-    if count <= 1 || threads() == 1 { (0..count).map(f).collect() } else { (0..count).into_par_iter().map(f).collect() }
+    if count <= 1 || threads() == 1 {
+        (0..count).map(f).collect()
+    } else {
+        with_workers_awake(|| (0..count).into_par_iter().map(f).collect())
+    }
 }
 
 /// Calls `f(0)`, `f(1)`, … up to `count` in any order; each is worth a chunk's work.
@@ -94,7 +163,7 @@ pub fn for_tasks(count: usize, f: &(dyn Fn(usize) + Sync)) {
     if count <= 1 || threads() == 1 {
         (0..count).for_each(f);
     } else {
-        (0..count).into_par_iter().for_each(f);
+        with_workers_awake(|| (0..count).into_par_iter().for_each(f));
     }
 }
 
