@@ -22,6 +22,7 @@ const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels")];
 const UNSAFE_FILES: &[&str] = &[
     "kernels/src/buffer/memory.rs",
     "kernels/src/cpu/matmul.rs",
+    "kernels/src/cpu/matmul/calls.rs",
     "kernels/src/cpu/matmul/lane.rs",
     "kernels/src/cpu/matmul/pack.rs",
     "kernels/src/cpu/matmul/tile.rs",

@@ -25,154 +25,23 @@
 //! Threads share the work by tiles of `c` alone. Each element is summed by one thread in one order, that of `k`, so results
 //! have the same bits however the tiles are dealt out.
 
+mod calls;
+mod grid;
 mod lane;
 mod pack;
 mod tile;
 mod vector;
 
 use std::ops::Range;
+use std::slice;
 
-use smallvec::{SmallVec, smallvec};
-
-use self::tile::{Kernels, Tile};
+pub use self::calls::{Finish, Matrix, gemm, linear, matmul, matmul_into};
+use self::grid::Grid;
+use self::tile::{Kernels, MAX_WIDTH, Tile};
 use super::cache::caches;
-use super::simd::{Isa, MulAdd};
+use super::simd::MulAdd;
 use super::threads;
-use crate::{Buffer, DType, Element, Error, Layout, Result, View};
-
-/// The elements of a matrix within a slice: `(i, j)` stands at `offset + i * row + j * col`.
-#[derive(Clone, Copy, Debug)]
-pub struct Matrix<S> {
-    /// The memory.
-    pub data: S,
-    /// Where element `(0, 0)` stands.
-    pub offset: usize,
-    /// The distance between rows, in elements.
-    pub row: isize,
-    /// The distance between columns, in elements.
-    pub col: isize,
-}
-
-impl<S> Matrix<S> {
-    /// A row-major matrix of `columns` columns without gaps.
-    pub fn row_major(data: S, columns: usize) -> Self {
-        Self { data, offset: 0, row: columns as isize, col: 1 }
-    }
-
-    /// The same elements with rows and columns exchanged.
-    pub fn transposed(self) -> Self {
-        Self { row: self.col, col: self.row, ..self }
-    }
-
-    /// Whether `rows x columns` elements lie within a slice of `len`.
-    fn fits(&self, rows: usize, columns: usize, len: usize) -> bool {
-        Layout::strided(&[rows, columns], &[self.row, self.col], self.offset).fits(len)
-    }
-}
-
-/// What happens to the sums when they are written.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Finish {
-    /// Adds them to what is there, instead of replacing it.
-    pub accumulate: bool,
-}
-
-/// `c = a b` for an `m x k` matrix `a` and a `k x n` matrix `b`; `finish` tells how the sums are written.
-///
-/// # Panics
-/// If a matrix reaches outside its slice, or two elements of `c` share a place: faults of the caller, never of a user.
-pub fn gemm<T: Number>(
-    (m, n, k): (usize, usize, usize),
-    a: Matrix<&[T]>,
-    b: Matrix<&[T]>,
-    c: Matrix<&mut [T]>,
-    finish: Finish,
-) {
-    gemm_on(Isa::get(), (m, n, k), a, b, c, finish);
-}
-
-/// [`gemm`] for one instruction set, which this machine has.
-fn gemm_on<T: Number>(
-    isa: Isa,
-    (m, n, k): (usize, usize, usize),
-    a: Matrix<&[T]>,
-    b: Matrix<&[T]>,
-    c: Matrix<&mut [T]>,
-    finish: Finish,
-) {
-    assert!(a.fits(m, k, a.data.len()), "a reaches outside its slice");
-    assert!(b.fits(k, n, b.data.len()), "b reaches outside its slice");
-    assert!(c.fits(m, n, c.data.len()), "c reaches outside its slice");
-    let (row, col) = (c.row.unsigned_abs(), c.col.unsigned_abs());
-    let apart = (row >= n.max(1) * col && col > 0) || (col >= m.max(1) * row && row > 0);
-    assert!(apart || m * n <= 1, "elements of c share a place");
-    let problem = Problem {
-        m,
-        n,
-        k,
-        a: Operand { start: a.data.as_ptr().wrapping_add(a.offset), row: a.row, col: a.col },
-        b: Operand { start: b.data.as_ptr().wrapping_add(b.offset), row: b.row, col: b.col },
-        c: Target { start: c.data.as_mut_ptr().wrapping_add(c.offset), row: c.row, col: c.col },
-        finish,
-    };
-    // SAFETY: all elements were just checked to lie within the slices, and those of `c` to be apart.
-    unsafe { products(T::kernels(isa), problem, &[[0; 3]]) }
-}
-
-/// `a` (`[.., m, k]`) times `b` (`[.., k, n]`) for equal leading dimensions, of which either operand may repeat elements.
-///
-/// # Errors
-/// If the element type is not `f32` or `f64`.
-pub fn matmul(a: View, b: View) -> Result<Buffer> {
-    match a.dtype() {
-        DType::F32 => Ok(typed::<f32>(Isa::get(), a, b)),
-        DType::F64 => Ok(typed::<f64>(Isa::get(), a, b)),
-        dtype => Err(Error::DType { op: "matmul", dtype, hint: "cast both operands to f32 or f64 first" }),
-    }
-}
-
-/// [`matmul`] for one element type and instruction set.
-fn typed<T: Number>(isa: Isa, a: View, b: View) -> Buffer {
-    let rank = a.shape().len();
-    let (m, k, n) = (a.shape()[rank - 2], a.shape()[rank - 1], b.shape()[rank - 1]);
-    let mut c = Buffer::unspecified(T::DTYPE, a.shape()[..rank - 2].iter().product::<usize>() * m * n);
-    let strides = |view: &View| -> [isize; 2] { [view.layout.strides()[rank - 2], view.layout.strides()[rank - 1]] };
-    let ([a_row, a_col], [b_row, b_col]) = (strides(&a), strides(&b));
-    let mut problem = Problem {
-        m,
-        n,
-        k,
-        a: Operand { start: a.buffer.as_slice::<T>().as_ptr(), row: a_row, col: a_col },
-        b: Operand { start: b.buffer.as_slice::<T>().as_ptr(), row: b_row, col: b_col },
-        c: Target { start: c.as_mut_slice::<T>().as_mut_ptr(), row: n as isize, col: 1 },
-        finish: Finish::default(),
-    };
-    if c.is_empty() {
-        return c;
-    }
-    let starts = |view: &View| {
-        Layout::strided(&view.shape()[..rank - 2], &view.layout.strides()[..rank - 2], view.layout.offset())
-    };
-    let (a_starts, b_starts) = (starts(&a), starts(&b));
-    // Matrices that share one `b`, and whose rows follow each other, are one tall matrix: a batch of sequences times a
-    // weight. One large product beats many small ones.
-    let outer = a_starts.merged();
-    let tall = match *outer {
-        [(_, stride)] => stride == m as isize * a_row && b_starts.strides().iter().all(|&stride| stride == 0),
-        _ => false,
-    };
-    let starts: SmallVec<[[isize; 3]; 1]> = if tall {
-        problem.m *= a_starts.len();
-        smallvec![[a_starts.offset() as isize, b_starts.offset() as isize, 0]]
-    } else {
-        let c_starts = (0..).map(|i| i * (m * n) as isize);
-        let pairs = a_starts.positions().zip(b_starts.positions()).zip(c_starts);
-        pairs.map(|((a, b), c)| [a as isize, b as isize, c]).collect()
-    };
-    // SAFETY: views lie within their buffers, and `c` has room for every product one after the other.
-    unsafe { products(T::kernels(isa), problem, &starts) };
-    c
-}
+use crate::Element;
 
 /// A matrix that is read.
 #[derive(Clone, Copy)]
@@ -201,6 +70,11 @@ struct Target<T> {
 }
 
 impl<T> Target<T> {
+    /// The same elements, for reading.
+    fn read(&self) -> Operand<T> {
+        Operand { start: self.start, row: self.row, col: self.col }
+    }
+
     fn at(&self, i: usize, j: usize) -> *mut T {
         self.start.wrapping_offset(i as isize * self.row + j as isize * self.col)
     }
@@ -210,26 +84,40 @@ impl<T> Target<T> {
     }
 }
 
-/// One product.
+/// One product, `c = then(scale * a b + bias)`, or with `c` itself among the terms.
 #[derive(Clone, Copy)]
-struct Problem<T> {
+struct Problem<'a, T> {
     m: usize,
     n: usize,
     k: usize,
     a: Operand<T>,
     b: Operand<T>,
     c: Target<T>,
-    finish: Finish,
+    accumulate: bool,
+    scale: T,
+    /// As large as `c`: one row or one column, repeated.
+    bias: Option<Operand<T>>,
+    then: Option<&'a Then<'a, T>>,
 }
 
-// SAFETY: a problem is shared among threads that read `a` and `b`, and write different elements of `c`.
-unsafe impl<T: Sync> Sync for Problem<T> {}
+/// A pointwise function of finished elements.
+type Then<'a, T> = dyn Fn(&mut [T]) + Sync + 'a;
 
-impl<T> Problem<T> {
+// SAFETY: a problem is shared among threads that read `a`, `b` and `bias`, and write different elements of `c`.
+unsafe impl<T: Sync> Sync for Problem<'_, T> {}
+
+impl<T: Copy> Problem<'_, T> {
     /// The same product turned around: `c^T = b^T a^T`.
     fn transposed(self) -> Self {
-        let Self { m, n, a, b, c, .. } = self;
-        Self { m: n, n: m, a: b.transposed(), b: a.transposed(), c: c.transposed(), ..self }
+        let Self { m, n, a, b, c, bias, .. } = self;
+        let bias = bias.map(Operand::transposed);
+        Self { m: n, n: m, a: b.transposed(), b: a.transposed(), c: c.transposed(), bias, ..self }
+    }
+
+    /// Whether the tiles can start from the bias instead of from nothing: they add only once, and read rows of it as they
+    /// write rows of `c`.
+    fn starts_from_bias(&self, blocks: usize) -> bool {
+        blocks <= 1 && !self.accumulate && self.bias.is_some_and(|bias| bias.col == 1 || self.c.col != 1)
     }
 
     /// The same product with each matrix starting elsewhere.
@@ -246,7 +134,7 @@ impl<T> Problem<T> {
 /// # Safety
 /// The instruction set of `kernels` is there, every element lies in memory that may be read, or for `c` written by nobody
 /// else, and no two elements of any `c` share a place.
-unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<T>, starts: &[[isize; 3]]) {
+unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<'_, T>, starts: &[[isize; 3]]) {
     if problem.m == 0 || problem.n == 0 || starts.is_empty() {
         return;
     }
@@ -260,7 +148,10 @@ unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<T>, starts:
         // SAFETY: passed on; parts of the grid do not overlap.
         unsafe {
             match vector::Form::of(&problem) {
-                Some(form) => (kernels.vector)(form, &problem, columns),
+                Some(form) => {
+                    (kernels.vector)(form, &problem, columns.clone());
+                    complete(&problem, None, 0..1, columns);
+                }
                 None => block(kernels, &problem, rows, columns),
             }
         }
@@ -284,66 +175,6 @@ fn cost<T>(kernels: &Kernels<T>, p: &Problem<T>) -> usize {
     let transposition = if p.b.col == 1 { 0 } else { p.k * p.n * 2 / 5 };
     let scatter = if p.c.col == 1 { 0 } else { p.m * p.n };
     products + transposition + scatter
-}
-
-/// How the elements of `c` are dealt out as tasks.
-struct Grid {
-    rows: Split,
-    columns: Split,
-}
-
-/// A length cut into parts of almost the same size, each a multiple of `unit` but for the last.
-struct Split {
-    len: usize,
-    part: usize,
-}
-
-impl Split {
-    fn new(len: usize, parts: usize, unit: usize) -> Self {
-        Self { len, part: len.div_ceil(parts.max(1)).next_multiple_of(unit) }
-    }
-
-    fn parts(&self) -> usize {
-        self.len.div_ceil(self.part)
-    }
-
-    fn range(&self, i: usize) -> Range<usize> {
-        i * self.part..self.len.min((i + 1) * self.part)
-    }
-}
-
-impl Grid {
-    /// Multiply-adds that pay for waking a thread.
-    const GRAIN: usize = 1 << 20;
-
-    /// Cuts the longer side again and again while parts are worth a thread's while and there are threads without one.
-    fn new<T>(kernels: &Kernels<T>, p: &Problem<T>, products: usize) -> Self {
-        let wanted = match threads::threads() {
-            1 => 1,
-            threads => (2 * threads).div_ceil(products).min(p.m * p.n * p.k / Self::GRAIN),
-        };
-        let (height, width) = (kernels.height(), kernels.width());
-        let (mut down, mut across) = (1, 1);
-        while down * across < wanted {
-            let (rows, columns) = (p.m / down, p.n / across);
-            if columns >= 2 * width && (columns >= rows || rows < 2 * height) {
-                across *= 2;
-            } else if rows >= 2 * height {
-                down *= 2;
-            } else {
-                break;
-            }
-        }
-        Self { rows: Split::new(p.m, down, height), columns: Split::new(p.n, across, width) }
-    }
-
-    fn len(&self) -> usize {
-        self.rows.parts() * self.columns.parts()
-    }
-
-    fn part(&self, i: usize) -> (Range<usize>, Range<usize>) {
-        (self.rows.range(i / self.columns.parts()), self.columns.range(i % self.columns.parts()))
-    }
 }
 
 /// How far the loops step; see the top of this file.
@@ -380,10 +211,15 @@ impl Steps {
 /// As for [`products`].
 unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usize>, columns: Range<usize>) {
     let steps = Steps::new(kernels, rows.len(), columns.len(), p.k);
+    let zeros = [T::default(); MAX_WIDTH];
+    let (first_base, late_bias) = match p.bias {
+        Some(bias) if p.starts_from_bias(p.k.div_ceil(steps.k)) => (bias, None),
+        bias => (Operand { start: zeros.as_ptr(), row: 0, col: 0 }, bias),
+    };
     let mut a_block = pack::Rows::new(kernels, p, &steps, rows.len(), columns.len());
     let mut b_block = pack::Panels::new(kernels, p, &steps, rows.len(), columns.len());
     for k in ranges(0..p.k, steps.k) {
-        let accumulate = p.finish.accumulate || k.start > 0;
+        let base = if p.accumulate || k.start > 0 { p.c.read() } else { first_base };
         for columns in ranges(columns.clone(), steps.n) {
             // SAFETY: ranges lie within the problem.
             unsafe { b_block.fill(kernels, &p.b, k.clone(), columns.clone()) };
@@ -406,14 +242,46 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                             c_row: p.c.row,
                             c_col: p.c.col,
                             columns: panel.len(),
-                            accumulate,
+                            scale: p.scale,
+                            base: Operand { start: base.at(rows.start, panel.start), ..base },
                         };
                         // SAFETY: the blocks hold, or lie in, what the tile reads; `c` is the caller's promise.
                         unsafe { kernels.tiles[rows.len() - 1][vectors - 1](&tile) };
                     }
                 }
+                if k.end == p.k {
+                    // SAFETY: as above; no tile writes these elements again.
+                    unsafe { complete(p, late_bias, rows, columns.clone()) };
+                }
             }
         }
+    }
+}
+
+/// What is left to do with finished elements of `c`, while they are still in a near cache: adds `bias`, where the tiles
+/// could not, and calls `then` with stretches of neighbours.
+///
+/// # Safety
+/// As for [`products`].
+unsafe fn complete<T: Number>(p: &Problem<T>, bias: Option<Operand<T>>, rows: Range<usize>, columns: Range<usize>) {
+    if let Some(bias) = bias {
+        for (i, j) in rows.clone().flat_map(|i| columns.clone().map(move |j| (i, j))) {
+            // SAFETY: the caller vouches for the elements.
+            unsafe { *p.c.at(i, j) = *p.c.at(i, j) + *bias.at(i, j) };
+        }
+    }
+    let Some(then) = p.then else { return };
+    let (c, rows, columns) = if p.c.col == 1 { (p.c, rows, columns) } else { (p.c.transposed(), columns, rows) };
+    let (rows, columns, stretch) = match columns.len() {
+        _ if c.col != 1 => (rows, columns, 1),
+        len if c.row == len as isize => {
+            (rows.start..rows.start + 1, columns.start..columns.start + 1, rows.len() * len)
+        }
+        len => (rows, columns.start..columns.start + 1, len),
+    };
+    for (i, j) in rows.flat_map(|i| columns.clone().map(move |j| (i, j))) {
+        // SAFETY: a stretch is one element, one row's part, or rows without a gap between them; nobody else uses them.
+        then(unsafe { slice::from_raw_parts_mut(c.at(i, j), stretch) });
     }
 }
 

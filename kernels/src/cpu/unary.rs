@@ -20,10 +20,14 @@ crate::simd! {
     }
 }
 
+/// Writes a function of the first slice's elements to the second.
+type Loop<'a> = &'a (dyn Fn(&[f32], &mut [f32]) + Sync);
+
 /// Each row: the function, how many times a negation it costs, and its value for `f32`.
 macro_rules! table {
     ($($Op:ident $(($($p:ident),+))?: $cost:literal => |$x:ident| $value:expr;)*) => {
-        fn single(op: Unary, x: &Reader<f32>, y: &mut [f32]) -> Result<()> {
+        /// Calls `f` with a function's cost and its loop over contiguous elements.
+        pub(super) fn with_row(op: Unary, f: &mut dyn FnMut(usize, Loop)) -> Result<()> {
             match op {
                 $(Unary::$Op $(($($p),+))? => {
                     #[derive(Clone, Copy)]
@@ -36,7 +40,7 @@ macro_rules! table {
                         }
                     }
                     let row = Row { $($($p: $p as f32),+)? };
-                    map1(x, y, chunk_len(y.len(), $cost), &|x, y| run(row, x, y));
+                    f($cost, &|x, y| run(row, x, y));
                     Ok(())
                 })*
                 // Reached by a function that has no row yet; a test names it.
@@ -109,7 +113,10 @@ pub fn unary(op: Unary, x: View) -> Result<Buffer> {
     let mut y = Buffer::unspecified(dtype, x.len());
     let chunk = chunk_len(x.len(), 20);
     match dtype {
-        DType::F32 => single(op, &Reader::new(x), y.as_mut_slice())?,
+        DType::F32 => {
+            let (x, y) = (Reader::new(x), y.as_mut_slice());
+            with_row(op, &mut |cost, run| map1(&x, y, chunk_len(y.len(), cost), run))?;
+        }
         // Double precision is for checking gradients, so the specification itself serves as its kernel.
         DType::F64 => map1(&Reader::new(x), y.as_mut_slice::<f64>(), chunk, &|x, y| {
             y.iter_mut().zip(x).for_each(|(y, &x)| *y = op.reference(x));

@@ -1,10 +1,17 @@
 //! Products against the plain triple loop. Operands are small whole numbers, so every order of summation gives the same
 //! sum, and results must be equal.
 
+use std::ops::Mul;
+
+use super::calls::gemm_on;
 use super::*;
+use crate::backend::Unary;
+use crate::cpu::simd::Isa;
+use crate::cpu::unary;
+use crate::{Buffer, Layout, View};
 
 /// Numbers that can be made of small whole numbers and compared.
-trait Whole: Number + PartialEq {
+trait Whole: Number + PartialEq + Mul<Output = Self> {
     fn whole(x: i64) -> Self;
 }
 impl Whole for f32 {
@@ -77,24 +84,61 @@ impl Order {
     }
 }
 
+/// Which parts of a [`Finish`] a test asks for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    accumulate: bool,
+    scale: bool,
+    bias: bool,
+    then: bool,
+}
+
+impl Asked {
+    /// Each part in one of three cases.
+    fn some(digits: &mut Digits) -> Self {
+        let mut one = || digits.below(3) == 0;
+        Self { accumulate: one(), scale: one(), bias: one(), then: one() }
+    }
+
+    fn finish<'a, T: Whole>(self, bias: &'a [T], then: &'a Then<'a, T>) -> Finish<'a, T> {
+        Finish {
+            accumulate: self.accumulate,
+            scale: T::whole(if self.scale { -2 } else { 1 }),
+            bias: self.bias.then_some(bias),
+            then: self.then.then_some(then),
+        }
+    }
+}
+
+/// A function that shows how often, and in which order with the rest, it was applied.
+fn tripled<T: Whole>(y: &mut [T]) {
+    y.iter_mut().for_each(|y| *y = T::whole(3) * *y + T::whole(1));
+}
+
 /// Checks one product on every instruction set of this machine; `c` must be spared between its elements.
-fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders: [Order; 3], finish: Finish) {
+fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders: [Order; 3], asked: Asked) {
     let [(a_len, a_offset, a_row, a_col), (b_len, b_offset, b_row, b_col), (c_len, c_offset, c_row, c_col)] =
         [orders[0].place(m, k), orders[1].place(k, n), orders[2].place(m, n)];
     let (a, b, before): (Vec<T>, Vec<T>, Vec<T>) = (digits.values(a_len), digits.values(b_len), digits.values(c_len));
     let at = |offset: usize, row: isize, col: isize, i: usize, j: usize| {
         (offset as isize + i as isize * row + j as isize * col) as usize
     };
+    let bias: Vec<T> = digits.values(n);
+    let finish = asked.finish(&bias, &tripled);
     let mut expected = before.clone();
     for i in 0..m {
         for j in 0..n {
             let c = &mut expected[at(c_offset, c_row, c_col, i, j)];
-            let mut sum = if finish.accumulate { *c } else { T::default() };
+            let mut sum = T::default();
             for p in 0..k {
                 sum = sum
                     + a[at(a_offset, a_row, a_col, i, p)].separate(b[at(b_offset, b_row, b_col, p, j)], T::default());
             }
-            *c = sum;
+            let kept = if finish.accumulate { *c } else { T::default() };
+            *c = finish.scale * sum + kept + finish.bias.map_or(T::default(), |bias| bias[j]);
+            if let Some(then) = finish.then {
+                then(slice::from_mut(c));
+            }
         }
     }
     for isa in Isa::available() {
@@ -103,7 +147,7 @@ fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders
         let b = Matrix { data: &b[..], offset: b_offset, row: b_row, col: b_col };
         let target = Matrix { data: &mut c[..], offset: c_offset, row: c_row, col: c_col };
         gemm_on(isa, (m, n, k), a, b, target, finish);
-        assert!(c == expected, "{isa}: {m} x {k} times {k} x {n}, {orders:?}, {finish:?}");
+        assert!(c == expected, "{isa}: {m} x {k} times {k} x {n}, {orders:?}, {asked:?}");
     }
 }
 
@@ -115,7 +159,7 @@ fn every_small_size_and_order() {
         let size = (size / 100, size / 10 % 10, size % 10);
         for a in Order::ALL {
             for b in Order::ALL {
-                let finish = Finish { accumulate: digits.below(3) == 0 };
+                let finish = Asked::some(&mut digits);
                 check::<f32>(&mut digits, size, [a, b, Order::Rows], finish);
                 let c = written[digits.below(written.len())];
                 check::<f64>(&mut digits, size, [a, b, c], finish);
@@ -134,7 +178,7 @@ fn sizes_up_to_200_in_random_orders() {
         let size = [0, 1, 2].map(|i| 1 + digits.below(most[(i + turn) % 3]));
         let orders = [0, 1].map(|_| Order::ALL[digits.below(Order::ALL.len())]);
         let c = [Order::Rows, Order::Columns, Order::GappedRows][digits.below(3)];
-        let finish = Finish { accumulate: digits.below(3) == 0 };
+        let finish = Asked::some(&mut digits);
         check::<f32>(&mut digits, size.into(), [orders[0], orders[1], c], finish);
         check::<f64>(&mut digits, size.into(), [orders[0], orders[1], c], finish);
     }
@@ -143,11 +187,18 @@ fn sizes_up_to_200_in_random_orders() {
 #[test]
 fn long_sums_cross_blocks() {
     let mut digits = Digits(3);
-    check::<f64>(&mut digits, (700, 600, 530), [Order::Columns, Order::Rows, Order::Rows], Finish::default());
+    check::<f64>(&mut digits, (700, 600, 530), [Order::Columns, Order::Rows, Order::Rows], Asked::default());
     for size in [(3, 70, 2000), (150, 40, 1300), (1, 1100, 700), (600, 1, 900), (40, 1500, 30), (700, 33, 520)] {
         for (a, b) in [(Order::Rows, Order::Rows), (Order::Columns, Order::Rows), (Order::Rows, Order::Columns)] {
-            check::<f32>(&mut digits, size, [a, b, Order::Rows], Finish { accumulate: false });
-            check::<f64>(&mut digits, size, [a, b, Order::Rows], Finish { accumulate: true });
+            check::<f32>(&mut digits, size, [a, b, Order::Rows], Asked { bias: true, then: true, ..Asked::default() });
+            check::<f64>(
+                &mut digits,
+                size,
+                [a, b, Order::Columns],
+                Asked { accumulate: true, bias: true, ..Asked::default() },
+            );
+            let all = Asked { accumulate: true, scale: true, bias: true, then: true };
+            check::<f32>(&mut digits, size, [a, b, Order::Columns], all);
         }
     }
 }
@@ -226,4 +277,49 @@ fn batches_and_repeated_operands() {
     let square = Layout::contiguous(&[2, 2]);
     let error = matmul(View::new(&whole, &square), View::new(&whole, &square)).unwrap_err();
     assert!(error.to_string().contains("matmul: not defined for i32"), "{error}");
+}
+
+#[test]
+fn layers_are_products_with_bias_and_activation() {
+    let mut digits = Digits(7);
+    let [x, w, bias] = [2 * 3 * 50, 50 * 21, 2 * 21].map(|len| Buffer::from_slice(&digits.values::<f32>(len)));
+    let (x_layout, w_layout) = (Layout::contiguous(&[2, 3, 50]), Layout::contiguous(&[21, 50]).permute(&[1, 0]));
+    let bias_layout = Layout::strided(&[21], &[2], 1);
+    let repeated = w_layout.broadcast_to(&[2, 50, 21]).unwrap();
+    let mut sums = matmul(View::new(&x, &x_layout), View::new(&w, &repeated)).unwrap();
+    for (i, y) in sums.as_mut_slice::<f32>().iter_mut().enumerate() {
+        *y += bias.as_slice::<f32>()[1 + 2 * (i % 21)];
+    }
+    let layer = |activation| {
+        let (x, w, bias) = (View::new(&x, &x_layout), View::new(&w, &w_layout), View::new(&bias, &bias_layout));
+        linear(x, w, Some(bias), activation).unwrap()
+    };
+    assert_eq!(layer(None).as_slice::<f32>(), sums.as_slice::<f32>());
+    let flat = Layout::contiguous(&[sums.len()]);
+    let tanh = unary::unary(Unary::Tanh, View::new(&sums, &flat)).unwrap();
+    assert_eq!(layer(Some(Unary::Tanh)).as_slice::<f32>(), tanh.as_slice::<f32>());
+
+    let wide = [&x, &w]
+        .map(|buffer| Buffer::from_slice(&buffer.as_slice::<f32>().iter().map(|&x| f64::from(x)).collect::<Vec<_>>()));
+    let y = linear(View::new(&wide[0], &x_layout), View::new(&wide[1], &w_layout), None, Some(Unary::Relu)).unwrap();
+    let plain = linear(View::new(&wide[0], &x_layout), View::new(&wide[1], &w_layout), None, None).unwrap();
+    assert!(y.as_slice::<f64>().iter().zip(plain.as_slice::<f64>()).all(|(y, x)| *y == x.max(0.0)));
+    let whole = Buffer::from_slice(&[1_i32; 4]);
+    let square = Layout::contiguous(&[2, 2]);
+    let error = linear(View::new(&whole, &square), View::new(&whole, &square), None, None).unwrap_err();
+    assert!(error.to_string().contains("linear: not defined for i32"), "{error}");
+}
+
+#[test]
+fn products_add_to_what_is_there() {
+    let mut digits = Digits(8);
+    let [a, b] = [5 * 4, 4 * 6].map(|len| Buffer::from_slice(&digits.values::<f64>(len)));
+    let (a_layout, b_layout) = (Layout::contiguous(&[5, 4]), Layout::contiguous(&[4, 6]));
+    let (a, b) = (View::new(&a, &a_layout), View::new(&b, &b_layout));
+    let product = matmul(a, b).unwrap();
+    let mut c = product.clone();
+    matmul_into(a, b, &mut c, 0.5, true).unwrap();
+    assert!(c.as_slice::<f64>().iter().zip(product.as_slice::<f64>()).all(|(c, x)| *c == 1.5 * x));
+    matmul_into(a, b, &mut c, -1.0, false).unwrap();
+    assert!(c.as_slice::<f64>().iter().zip(product.as_slice::<f64>()).all(|(c, x)| *c == -x));
 }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::lane::{Lane, prefetch};
 use super::pack::{Copied, copy};
 use super::{Operand, Problem, vector};
-use crate::cpu::simd::Isa;
+use crate::cpu::simd::{Isa, MulAdd};
 
 /// One tile's work: which elements to read, and where the sums go.
 #[derive(Clone, Copy)]
@@ -33,8 +33,12 @@ pub(super) struct Tile<T> {
     pub c_col: isize,
     /// How many columns are written: at most `W` vectors. All of these are read from `b`.
     pub columns: usize,
-    /// Whether to add to what `c` holds.
-    pub accumulate: bool,
+    /// The sums are multiplied with this, and `base` is added, whose distances are its own.
+    ///
+    /// Always both, though most products are written as they are: next to the sums' own arithmetic this costs nothing
+    /// that can be measured, and every case a test more would.
+    pub scale: T,
+    pub base: Operand<T>,
 }
 
 /// Computes one tile. The caller vouches for the pointers and for the instruction set.
@@ -134,12 +138,13 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
 unsafe fn write_whole<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
     // SAFETY: passed on to the caller.
     unsafe {
+        let scale = V::splat(t.scale);
         for i in 0..H {
             let c = t.c.wrapping_offset(i as isize * t.c_row);
+            let base = t.base.at(i, 0);
             for v in 0..W {
-                let c = c.wrapping_add(v * V::LANES);
-                let y = if t.accumulate { V::load(c).add(sums[i][v]) } else { sums[i][v] };
-                y.store(c);
+                let base = V::load(base.wrapping_add(v * V::LANES));
+                sums[i][v].mul_add(scale, base).store(c.wrapping_add(v * V::LANES));
             }
         }
     }
@@ -157,13 +162,14 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
     // SAFETY: passed on to the caller; a tile is at most `MAX_HEIGHT` by `MAX_WIDTH`.
     unsafe {
         if t.c_col == 1 {
+            let scale = V::splat(t.scale);
             for i in 0..height {
                 let c = t.c.wrapping_offset(i as isize * t.c_row);
+                let base = t.base.at(i, 0);
                 for j in (0..t.columns).step_by(V::LANES) {
-                    let (c, len) = (c.wrapping_add(j), (t.columns - j).min(V::LANES));
-                    let sum = V::load(sums.add(i * width + j));
-                    let y = if t.accumulate { V::load_first(c, len).add(sum) } else { sum };
-                    y.store_first(c, len);
+                    let len = (t.columns - j).min(V::LANES);
+                    let base = V::load_first(base.wrapping_add(j), len);
+                    V::load(sums.add(i * width + j)).mul_add(scale, base).store_first(c.wrapping_add(j), len);
                 }
             }
             return;
@@ -178,9 +184,8 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
         });
         for (j, column) in columns.chunks_exact(height).enumerate().take(t.columns) {
             let c = t.c.wrapping_offset(j as isize * t.c_col);
-            for (i, &x) in column.iter().enumerate() {
-                let c = c.wrapping_offset(i as isize * t.c_row);
-                *c = if t.accumulate { *c + x } else { x };
+            for (i, &sum) in column.iter().enumerate() {
+                *c.wrapping_offset(i as isize * t.c_row) = sum.separate(t.scale, *t.base.at(i, j));
             }
         }
     }
@@ -189,7 +194,7 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
 /// The height of the tallest tile of all instruction sets.
 const MAX_HEIGHT: usize = 14;
 /// The width of the widest tile of all instruction sets.
-const MAX_WIDTH: usize = 32;
+pub(super) const MAX_WIDTH: usize = 32;
 
 /// One table of microkernels: a function for every height and width, compiled with the lane's instruction set.
 macro_rules! kernels {

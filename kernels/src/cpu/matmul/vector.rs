@@ -5,6 +5,7 @@ use std::ops::{Add, Range};
 
 use super::Problem;
 use super::lane::Lane;
+use crate::cpu::simd::MulAdd;
 
 /// In which order the matrix lies.
 #[derive(Clone, Copy)]
@@ -142,10 +143,16 @@ const MAX_LANES: usize = 16;
 
 /// Writes elements of `c` from column `start` on.
 #[inline(always)]
-unsafe fn write<T: Copy + Add<Output = T>>(p: &Problem<T>, start: usize, sums: &[T]) {
+unsafe fn write<T: MulAdd + Default + Add<Output = T>>(p: &Problem<T>, start: usize, sums: &[T]) {
     for (j, &sum) in sums.iter().enumerate() {
         let c = p.c.at(0, start + j);
-        // SAFETY: the caller vouches for the elements of `c`.
-        unsafe { *c = if p.finish.accumulate { *c + sum } else { sum } };
+        // SAFETY: the caller vouches for the elements of `c` and of the bias.
+        unsafe {
+            let y = sum.separate(p.scale, if p.accumulate { *c } else { T::default() });
+            *c = match p.bias {
+                Some(bias) => y + *bias.at(0, start + j),
+                None => y,
+            };
+        }
     }
 }
