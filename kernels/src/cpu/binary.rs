@@ -7,15 +7,15 @@ use super::threads::chunk_len;
 use crate::backend::{Binary, Compare};
 use crate::{Bool, Buffer, DType, Element, Error, Result, View, with_element};
 
-/// A row's body for the element type `T`.
+/// A row's body for the element type `T`. `FMA` is for functions of [`math`](super::math).
 trait Body<T>: Copy + Sync {
-    fn at(self, a: T, b: T) -> T;
+    fn at<const FMA: bool>(self, a: T, b: T) -> T;
 }
 
 crate::simd! {
     fn run<F, T>(f: F, a: &[T], b: &[T], y: &mut [T]) where [F: Body<T>, T: Copy] {
         for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-            *y = f.at(a, b);
+            *y = f.at::<FMA>(a, b);
         }
     }
     fn run_compare<T>(op: Compare, a: &[T], b: &[T], y: &mut [Bool]) where [T: Copy + PartialOrd] {
@@ -57,7 +57,7 @@ macro_rules! table {
                     struct Row;
                     impl Body<$T> for Row {
                         #[inline(always)]
-                        fn at(self, $a: $T, $b: $T) -> $T { $value }
+                        fn at<const FMA: bool>(self, $a: $T, $b: $T) -> $T { $value }
                     }
                     map2(a, b, y, chunk_len(y.len(), $cost), &|a, b, y| run(Row, a, b, y));
                     Ok(())
@@ -75,10 +75,10 @@ table! {
     Sub: 1 => |a, b| a - b;
     Mul: 1 => |a, b| a * b;
     Div: 2 => |a, b| a / b;
-    Pow: 30 => |a, b| a.powf(b);
+    Pow: 20 => |a, b| a.power::<FMA>(b);
     Maximum: 1 => |a, b| if a.is_nan() || a > b { a } else { b };
     Minimum: 1 => |a, b| if a.is_nan() || a < b { a } else { b };
-    Atan2: 40 => |a, b| a.atan2(b);
+    Atan2: 8 => |a, b| a.angle::<FMA>(b);
     // In double precision, since the quotient's rounding would be multiplied by `b`.
     Remainder: 4 => |a, b| Real::of(Binary::Remainder.reference(a.wide(), b.wide()));
 }

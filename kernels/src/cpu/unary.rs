@@ -9,6 +9,9 @@ use crate::{Buffer, DType, Element, Error, Result, View, with_element};
 
 /// A row's body. `FMA` is for functions of [`math`].
 trait Body: Copy + Sync {
+    /// What takes over beyond [`math::FAR`], where the row says so.
+    const BEYOND: Option<fn(f32) -> f32> = None;
+
     fn at<const FMA: bool>(self, x: f32) -> f32;
 }
 
@@ -17,15 +20,18 @@ crate::simd! {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = f.at::<FMA>(x);
         }
+        if let Some(beyond) = F::BEYOND && x.iter().fold(false, |any, x| any | (x.abs() > math::FAR)) {
+            x.iter().zip(y).filter(|(x, _)| x.abs() > math::FAR).for_each(|(&x, y)| *y = beyond(x));
+        }
     }
 }
 
 /// Writes a function of the first slice's elements to the second.
 type Loop<'a> = &'a (dyn Fn(&[f32], &mut [f32]) + Sync);
 
-/// Each row: the function, how many times a negation it costs, and its value for `f32`.
+/// Each row: the function, how many times a negation it costs, its value for `f32`, and what is called for large arguments.
 macro_rules! table {
-    ($($Op:ident $(($($p:ident),+))?: $cost:literal => |$x:ident| $value:expr;)*) => {
+    ($($Op:ident $(($($p:ident),+))?: $cost:literal => |$x:ident| $value:expr $(, beyond $beyond:expr)?;)*) => {
         /// Calls `f` with a function's cost and its loop over contiguous elements.
         pub(super) fn with_row(op: Unary, f: &mut dyn FnMut(usize, Loop)) -> Result<()> {
             match op {
@@ -33,6 +39,7 @@ macro_rules! table {
                     #[derive(Clone, Copy)]
                     struct Row { $($($p: f32),+)? }
                     impl Body for Row {
+                        $(const BEYOND: Option<fn(f32) -> f32> = Some($beyond);)?
                         #[inline(always)]
                         fn at<const FMA: bool>(self, $x: f32) -> f32 {
                             $(let Row { $($p),+ } = self;)?
@@ -65,19 +72,19 @@ table! {
     Log2: 4 => |x| math::log2::<FMA>(x);
     Log10: 4 => |x| math::log10::<FMA>(x);
     Log1p: 6 => |x| math::log1p::<FMA>(x);
-    Sin: 20 => |x| x.sin();
-    Cos: 20 => |x| x.cos();
-    Tan: 30 => |x| x.tan();
-    Asin: 30 => |x| x.asin();
-    Acos: 30 => |x| x.acos();
-    Atan: 30 => |x| x.atan();
-    Sinh: 30 => |x| x.sinh();
-    Cosh: 30 => |x| x.cosh();
-    Tanh: 5 => |x| math::tanh::<FMA>(x);
-    Asinh: 30 => |x| libm::asinhf(x);
-    Acosh: 30 => |x| libm::acoshf(x);
-    Atanh: 30 => |x| libm::atanhf(x);
-    Erf: 10 => |x| math::erf::<FMA>(x);
+    Sin: 6 => |x| math::sin::<FMA>(x), beyond f32::sin;
+    Cos: 6 => |x| math::cos::<FMA>(x), beyond f32::cos;
+    Tan: 7 => |x| math::tan::<FMA>(x), beyond f32::tan;
+    Asin: 5 => |x| math::asin::<FMA>(x);
+    Acos: 5 => |x| math::acos::<FMA>(x);
+    Atan: 6 => |x| math::atan::<FMA>(x);
+    Sinh: 7 => |x| math::sinh::<FMA>(x);
+    Cosh: 6 => |x| math::cosh::<FMA>(x);
+    Tanh: 4 => |x| math::tanh::<FMA>(x);
+    Asinh: 10 => |x| math::asinh::<FMA>(x);
+    Acosh: 10 => |x| math::acosh::<FMA>(x);
+    Atanh: 8 => |x| math::atanh::<FMA>(x);
+    Erf: 4 => |x| math::erf::<FMA>(x);
     Floor: 1 => |x| x.floor();
     Ceil: 1 => |x| x.ceil();
     Round: 1 => |x| x.round_ties_even();
@@ -100,11 +107,11 @@ table! {
     HardTanh: 1 => |x| math::within(x, -1.0, 1.0);
     HardSwish: 1 => |x| x * math::within(x / 6.0 + 0.5, 0.0, 1.0);
     Silu: 5 => |x| math::silu::<FMA>(x);
-    Gelu: 10 => |x| math::gelu::<FMA>(x);
+    Gelu: 6 => |x| math::gelu::<FMA>(x);
     GeluTanh: 8 => |x| math::gelu_tanh::<FMA>(x);
     Mish: 5 => |x| math::mish::<FMA>(x);
     Clamp(low, high): 1 => |x| math::within(x, low, high);
-    Powf(exponent): 30 => |x| x.powf(exponent);
+    Powf(exponent): 20 => |x| math::pow::<FMA>(x, exponent);
 }
 
 /// `op` of every element. `f16` and `bf16` are not meant to come here: see [`widen`](super::widen).
