@@ -220,6 +220,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
     let mut b_block = pack::Panels::new(kernels, p, &steps, rows.len(), columns.len());
     for k in ranges(0..p.k, steps.k) {
         let base = if p.accumulate || k.start > 0 { p.c.read() } else { first_base };
+        let plain = base.start == zeros.as_ptr() && p.scale == T::wrap(1);
         for columns in ranges(columns.clone(), steps.n) {
             // SAFETY: ranges lie within the problem.
             unsafe { b_block.fill(kernels, &p.b, k.clone(), columns.clone()) };
@@ -242,6 +243,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                             c_row: p.c.row,
                             c_col: p.c.col,
                             columns: panel.len(),
+                            plain,
                             scale: p.scale,
                             base: Operand { start: base.at(rows.start, panel.start), ..base },
                         };
@@ -294,8 +296,9 @@ fn ranges(whole: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>
 /// Consecutive ranges of at most `most` rows and of almost the same size: 32 rows are 11 + 11 + 10, not 14 + 14 + 4, since
 /// short tiles leave multipliers idle.
 fn heights(whole: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
-    let parts = whole.len().div_ceil(most);
-    let at = move |i: usize| whole.start + whole.len() * i / parts;
+    let parts = whole.len().div_ceil(most).max(1);
+    let (height, taller) = (whole.len() / parts, whole.len() % parts);
+    let at = move |i: usize| whole.start + i * height + i.min(taller);
     (0..parts).map(move |i| at(i)..at(i + 1))
 }
 

@@ -12,7 +12,7 @@ use crate::cpu::simd::MulAdd;
 /// Functions that take pointers read or write exactly the elements that they name.
 pub(super) trait Lane: Copy {
     /// The type of one number.
-    type Elem: Copy + Default + Add<Output = Self::Elem> + MulAdd + Square;
+    type Elem: Copy + Default + Add<Output = Self::Elem> + MulAdd;
     /// How many numbers a register holds.
     const LANES: usize;
 
@@ -30,6 +30,50 @@ pub(super) trait Lane: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
+    /// Copies the transposed part of a square of [`Lane::LANES`] rows; `from` has as many rows as `to` has columns, and the
+    /// other way round.
+    unsafe fn transpose(from: Square<*const Self::Elem>, to: Square<*mut Self::Elem>);
+}
+
+/// A part of a square matrix: `rows` rows, `distance` apart, of `columns` elements.
+#[derive(Clone, Copy)]
+pub(super) struct Square<P> {
+    pub start: P,
+    pub distance: isize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// The body of [`Lane::transpose`], around a function that transposes registers. A macro, since what is generic over
+/// functions would not be compiled for the instruction set.
+macro_rules! transpose {
+    ($Lane:ty, $lanes:literal, $from:ident, $to:ident, $transposed:path) => {
+        // SAFETY: the caller vouches for the elements and the instruction set.
+        unsafe {
+            let mut rows = [<$Lane as Lane>::splat(0.0); $lanes];
+            for i in 0..$lanes {
+                if i < $from.rows {
+                    let row = $from.start.wrapping_offset(i as isize * $from.distance);
+                    rows[i] = if $from.columns == $lanes {
+                        <$Lane as Lane>::load(row)
+                    } else {
+                        <$Lane as Lane>::load_first(row, $from.columns)
+                    };
+                }
+            }
+            let rows = $transposed(rows);
+            for i in 0..$lanes {
+                if i < $to.rows {
+                    let row = $to.start.wrapping_offset(i as isize * $to.distance);
+                    if $to.columns == $lanes {
+                        rows[i].store(row);
+                    } else {
+                        rows[i].store_first(row, $to.columns);
+                    }
+                }
+            }
+        }
+    };
 }
 
 /// Asks for the cache line of `at`, which will be written soon.
@@ -85,6 +129,10 @@ macro_rules! wide_lane {
             unsafe fn add(self, b: Self) -> Self {
                 self + b
             }
+            #[inline(always)]
+            unsafe fn transpose(from: Square<*const $T>, to: Square<*mut $T>) {
+                transpose!(wide::$Lane, $lanes, from, to, wide::$Lane::transpose)
+            }
         }
     };
 }
@@ -97,52 +145,16 @@ wide_lane!(f32x8, f32, 8);
 #[cfg(target_arch = "aarch64")]
 wide_lane!(f64x4, f64, 4);
 
-/// Numbers of which a small square can be transposed in registers.
-pub trait Square: Sized {
-    /// The length of a side.
-    const SIDE: usize;
-
-    /// Writes the square whose rows stand `from_distance` apart transposed, in rows `to_distance` apart.
-    ///
-    /// # Safety
-    /// Both squares lie in memory that may be read and written.
-    unsafe fn transpose(from: *const Self, from_distance: isize, to: *mut Self, to_distance: usize);
-}
-
-macro_rules! square {
-    ($T:ty, $Lane:ident, $side:literal) => {
-        impl Square for $T {
-            const SIDE: usize = $side;
-
-            #[inline(always)]
-            unsafe fn transpose(from: *const Self, from_distance: isize, to: *mut Self, to_distance: usize) {
-                // SAFETY: the caller vouches for the squares, and the baseline's vectors are always there.
-                unsafe {
-                    let mut rows = [wide::$Lane::splat(0.0); $side];
-                    for (i, row) in rows.iter_mut().enumerate() {
-                        *row = Lane::load(from.offset(i as isize * from_distance));
-                    }
-                    for (i, row) in wide::$Lane::transpose(rows).into_iter().enumerate() {
-                        row.store(to.add(i * to_distance));
-                    }
-                }
-            }
-        }
-    };
-}
-square!(f32, f32x4, 4);
-square!(f64, f64x2, 2);
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Lane;
+    use super::{Lane, Square};
 
     /// Lanes of `std::arch`; `$mask` makes of a length what selects the first elements.
     macro_rules! x86_lane {
         ($Lane:ident, $T:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-         $mask:ident, $load_first:ident, $store_first:ident) => {
+         $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident) => {
             // SAFETY of every block: the trait's contract, that the instruction set is there and pointers are good.
             impl Lane for $Lane {
                 type Elem = $T;
@@ -183,6 +195,10 @@ mod x86 {
                     // SAFETY: the instruction set is there.
                     unsafe { $add(self, b) }
                 }
+                #[inline(always)]
+                unsafe fn transpose(from: Square<*const $T>, to: Square<*mut $T>) {
+                    transpose!($Lane, $lanes, from, to, $transposed)
+                }
             }
         };
     }
@@ -221,6 +237,125 @@ mod x86 {
         unsafe { _mm512_maskz_loadu_pd(mask, from) }
     }
 
+    // Transposing a square exchanges its halves, quarters and so on; each step works on pairs of registers. Pairs, then
+    // quads, are woven within the 128-bit parts of a register; then whole parts change places.
+
+    #[inline(always)]
+    unsafe fn transposed_4(r: [__m256d; 4]) -> [__m256d; 4] {
+        // SAFETY: only called where AVX2 is there.
+        unsafe {
+            let [a, b, c, d] = [
+                _mm256_unpacklo_pd(r[0], r[1]),
+                _mm256_unpackhi_pd(r[0], r[1]),
+                _mm256_unpacklo_pd(r[2], r[3]),
+                _mm256_unpackhi_pd(r[2], r[3]),
+            ];
+            [
+                _mm256_permute2f128_pd::<0x20>(a, c),
+                _mm256_permute2f128_pd::<0x20>(b, d),
+                _mm256_permute2f128_pd::<0x31>(a, c),
+                _mm256_permute2f128_pd::<0x31>(b, d),
+            ]
+        }
+    }
+
+    /// The columns `j` and `j + 4` of four rows, for each `j` below 4.
+    #[inline(always)]
+    unsafe fn woven_8([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        // SAFETY: as for its caller.
+        unsafe {
+            let low = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+            let high = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+            let (low_too, high_too) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (low_too, high_too) = (_mm256_castps_pd(low_too), _mm256_castps_pd(high_too));
+            [
+                _mm256_castpd_ps(_mm256_unpacklo_pd(low, low_too)),
+                _mm256_castpd_ps(_mm256_unpackhi_pd(low, low_too)),
+                _mm256_castpd_ps(_mm256_unpacklo_pd(high, high_too)),
+                _mm256_castpd_ps(_mm256_unpackhi_pd(high, high_too)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transposed_8(r: [__m256; 8]) -> [__m256; 8] {
+        // SAFETY: only called where AVX2 is there.
+        unsafe {
+            let [a, b, c, d, e, f, g, h] = r;
+            let (top, bottom) = (woven_8([a, b, c, d]), woven_8([e, f, g, h]));
+            let mut columns = r;
+            for j in 0..4 {
+                columns[j] = _mm256_permute2f128_ps::<0x20>(top[j], bottom[j]);
+                columns[j + 4] = _mm256_permute2f128_ps::<0x31>(top[j], bottom[j]);
+            }
+            columns
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transposed_8_wide(r: [__m512d; 8]) -> [__m512d; 8] {
+        // SAFETY: only called where AVX-512 is there.
+        unsafe {
+            let mut columns = r;
+            for j in 0..2 {
+                let mut pairs = [r[0]; 4];
+                for i in 0..4 {
+                    // Columns `j`, `j + 2`, `j + 4` and `j + 6` of two rows.
+                    let (row, next) = (r[2 * i], r[2 * i + 1]);
+                    pairs[i] = if j == 0 { _mm512_unpacklo_pd(row, next) } else { _mm512_unpackhi_pd(row, next) };
+                }
+                let [a, b, c, d] = pairs;
+                let (even, odd) = (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b));
+                let (even_too, odd_too) = (_mm512_shuffle_f64x2::<0x88>(c, d), _mm512_shuffle_f64x2::<0xdd>(c, d));
+                columns[j] = _mm512_shuffle_f64x2::<0x88>(even, even_too);
+                columns[j + 2] = _mm512_shuffle_f64x2::<0x88>(odd, odd_too);
+                columns[j + 4] = _mm512_shuffle_f64x2::<0xdd>(even, even_too);
+                columns[j + 6] = _mm512_shuffle_f64x2::<0xdd>(odd, odd_too);
+            }
+            columns
+        }
+    }
+
+    /// The columns `j`, `j + 4`, `j + 8` and `j + 12` of four rows, for each `j` below 4.
+    #[inline(always)]
+    unsafe fn woven_16([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        // SAFETY: as for its caller.
+        unsafe {
+            let low = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+            let high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+            let (low_too, high_too) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (low_too, high_too) = (_mm512_castps_pd(low_too), _mm512_castps_pd(high_too));
+            [
+                _mm512_castpd_ps(_mm512_unpacklo_pd(low, low_too)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(low, low_too)),
+                _mm512_castpd_ps(_mm512_unpacklo_pd(high, high_too)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(high, high_too)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transposed_16(r: [__m512; 16]) -> [__m512; 16] {
+        // SAFETY: only called where AVX-512 is there.
+        unsafe {
+            let first = woven_16([r[0], r[1], r[2], r[3]]);
+            let second = woven_16([r[4], r[5], r[6], r[7]]);
+            let third = woven_16([r[8], r[9], r[10], r[11]]);
+            let fourth = woven_16([r[12], r[13], r[14], r[15]]);
+            let mut columns = r;
+            for j in 0..4 {
+                let [a, b, c, d] = [first[j], second[j], third[j], fourth[j]];
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even_too, odd_too) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                columns[j] = _mm512_shuffle_f32x4::<0x88>(even, even_too);
+                columns[j + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_too);
+                columns[j + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_too);
+                columns[j + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_too);
+            }
+            columns
+        }
+    }
+
     x86_lane!(
         __m256,
         f32,
@@ -232,7 +367,8 @@ mod x86 {
         _mm256_add_ps,
         first_f32,
         _mm256_maskload_ps,
-        _mm256_maskstore_ps
+        _mm256_maskstore_ps,
+        transposed_8
     );
     x86_lane!(
         __m256d,
@@ -245,7 +381,8 @@ mod x86 {
         _mm256_add_pd,
         first_f64,
         _mm256_maskload_pd,
-        _mm256_maskstore_pd
+        _mm256_maskstore_pd,
+        transposed_4
     );
     x86_lane!(
         __m512,
@@ -258,7 +395,8 @@ mod x86 {
         _mm512_add_ps,
         first_16,
         load_first_16,
-        _mm512_mask_storeu_ps
+        _mm512_mask_storeu_ps,
+        transposed_16
     );
     x86_lane!(
         __m512d,
@@ -271,6 +409,7 @@ mod x86 {
         _mm512_add_pd,
         first_8,
         load_first_8,
-        _mm512_mask_storeu_pd
+        _mm512_mask_storeu_pd,
+        transposed_8_wide
     );
 }

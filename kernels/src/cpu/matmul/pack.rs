@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::ptr;
 
 use super::lane::{Lane, Square};
 use super::tile::Kernels;
@@ -13,6 +14,7 @@ pub(super) struct Rows<T> {
     /// Whether they are read where they always were.
     direct: bool,
     memory: Memory<T>,
+    start: *const T,
     /// The rows and the part of `k` that the block holds.
     rows: Range<usize>,
     k: Range<usize>,
@@ -27,7 +29,7 @@ impl<T: Number> Rows<T> {
         };
         let direct = near && n <= 8 * kernels.width();
         let len = if direct { 0 } else { steps.m.min(m) * steps.k };
-        Self { direct, memory: Memory::new(len), rows: 0..0, k: 0..0 }
+        Self { direct, memory: Memory::new(len), start: ptr::null(), rows: 0..0, k: 0..0 }
     }
 
     /// Takes in the elements of `a` in `rows` and `k`.
@@ -45,16 +47,16 @@ impl<T: Number> Rows<T> {
             // SAFETY: the memory has room for the block, and the caller vouches for `a`.
             unsafe { (kernels.copy)(&Copied { from, rows: k.len(), columns: tile.len(), to, distance: tile.len() }) };
         }
-        (self.rows, self.k) = (rows, k);
+        (self.start, self.rows, self.k) = (start, rows, k);
     }
 
     /// The first element of a tile's rows, and the distances to the next row and along `k`.
-    pub fn tile(&mut self, a: &Operand<T>, tile: Range<usize>) -> (*const T, isize, isize) {
+    pub fn tile(&self, a: &Operand<T>, tile: Range<usize>) -> (*const T, isize, isize) {
         if self.direct {
             return (a.at(tile.start, self.k.start), a.row, a.col);
         }
         let start = (tile.start - self.rows.start) * self.k.len();
-        (self.memory.start().wrapping_add(start), 1, tile.len() as isize)
+        (self.start.wrapping_add(start), 1, tile.len() as isize)
     }
 }
 
@@ -77,7 +79,7 @@ impl<T: Number> Panels<T> {
     /// Memory for blocks of `b` as large as `steps` says, for a product of `m` rows and `n` columns.
     pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
         let width = kernels.width();
-        let few = if competes::<T>(p.b.row) { 1 } else { 8 };
+        let few = if competes::<T>(p.b.row) { 1 } else { 10 };
         let direct = p.b.col == 1 && m <= few * kernels.height();
         let len = if !direct {
             steps.n.min(n.next_multiple_of(width)) * steps.k
@@ -96,18 +98,23 @@ impl<T: Number> Panels<T> {
     pub unsafe fn fill(&mut self, kernels: &Kernels<T>, b: &Operand<T>, k: Range<usize>, columns: Range<usize>) {
         let ragged = columns.len() % self.width;
         let first = if self.direct { columns.end - ragged } else { columns.start };
-        let mut to = self.memory.start();
-        for start in (first..columns.end).step_by(self.width) {
-            let columns = self.width.min(columns.end - start);
-            let from = Operand { start: b.at(k.start, start), ..*b };
-            // SAFETY: the memory has room for the panels, and the caller vouches for `b`.
-            unsafe {
-                if columns < self.width {
-                    to.write_bytes(0, self.width * k.len());
-                }
-                (kernels.copy)(&Copied { from, rows: k.len(), columns, to, distance: self.width });
+        let memory = self.memory.start();
+        if !columns.len().is_multiple_of(self.width) {
+            let last = (columns.end - ragged - first) * k.len();
+            // SAFETY: the memory has room for the panels.
+            unsafe { memory.wrapping_add(last).write_bytes(0, self.width * k.len()) };
+        }
+        // A few rows of all panels at a time, so that rows are read from one end to the other, as caches expect it.
+        let few = if b.col == 1 { 16 } else { k.len().max(1) };
+        for k_part in (k.start..k.end).step_by(few) {
+            for start in (first..columns.end).step_by(self.width) {
+                let columns = self.width.min(columns.end - start);
+                let from = Operand { start: b.at(k_part, start), ..*b };
+                let to = memory.wrapping_add((start - first) * k.len() + (k_part - k.start) * self.width);
+                let rows = few.min(k.end - k_part);
+                // SAFETY: as above, and the caller vouches for `b`.
+                unsafe { (kernels.copy)(&Copied { from, rows, columns, to, distance: self.width }) };
             }
-            to = to.wrapping_add(self.width * k.len());
         }
         (self.columns, self.k) = (columns, k);
     }
@@ -169,9 +176,9 @@ pub(super) unsafe fn copy<V: Lane>(c: &Copied<V::Elem>) {
         if c.from.col == 1 {
             copy_rows::<V>(c);
         } else if c.from.row == 1 {
-            transpose(c);
+            transpose::<V>(c);
         } else {
-            gather(c, 0..c.rows, 0..c.columns);
+            gather(c);
         }
     }
 }
@@ -194,31 +201,27 @@ unsafe fn copy_rows<V: Lane>(c: &Copied<V::Elem>) {
     }
 }
 
-/// Copies a matrix whose columns have neighbouring elements: small squares in registers, and what is left one by one.
-///
-/// A few rows of the copy are written at a time, so that their lines stay in the first-level cache until they are full.
+/// Copies a matrix whose columns have neighbouring elements, in squares that are transposed in registers.
 #[inline(always)]
-unsafe fn transpose<T: Square + Copy>(c: &Copied<T>) {
-    let (rows, columns) = (c.rows - c.rows % T::SIDE, c.columns - c.columns % T::SIDE);
-    // SAFETY: the caller vouches for the elements.
-    unsafe {
-        for start in (0..rows).step_by(16) {
-            for j in (0..columns).step_by(T::SIDE) {
-                for i in (start..rows.min(start + 16)).step_by(T::SIDE) {
-                    T::transpose(c.from.at(i, j), c.from.col, c.to.add(i * c.distance + j), c.distance);
-                }
-            }
+unsafe fn transpose<V: Lane>(c: &Copied<V::Elem>) {
+    for j in (0..c.columns).step_by(V::LANES) {
+        let columns = V::LANES.min(c.columns - j);
+        for i in (0..c.rows).step_by(V::LANES) {
+            let rows = V::LANES.min(c.rows - i);
+            let (from, to) = (c.from.at(i, j), c.to.wrapping_add(i * c.distance + j));
+            let from = Square { start: from, distance: c.from.col, rows: columns, columns: rows };
+            let to = Square { start: to, distance: c.distance as isize, rows, columns };
+            // SAFETY: the caller vouches for the elements.
+            unsafe { V::transpose(from, to) };
         }
-        gather(c, 0..rows, columns..c.columns);
-        gather(c, rows..c.rows, 0..c.columns);
     }
 }
 
 /// Copies elements one by one.
 #[inline(always)]
-unsafe fn gather<T: Copy>(c: &Copied<T>, rows: Range<usize>, columns: Range<usize>) {
-    for i in rows {
-        for j in columns.clone() {
+unsafe fn gather<T: Copy>(c: &Copied<T>) {
+    for i in 0..c.rows {
+        for j in 0..c.columns {
             // SAFETY: the caller vouches for the elements.
             unsafe { *c.to.add(i * c.distance + j) = *c.from.at(i, j) };
         }

@@ -33,10 +33,9 @@ pub(super) struct Tile<T> {
     pub c_col: isize,
     /// How many columns are written: at most `W` vectors. All of these are read from `b`.
     pub columns: usize,
+    /// Whether the sums may be written as they are: `scale` is one and `base` nothing but zeros.
+    pub plain: bool,
     /// The sums are multiplied with this, and `base` is added, whose distances are its own.
-    ///
-    /// Always both, though most products are written as they are: next to the sums' own arithmetic this costs nothing
-    /// that can be measured, and every case a test more would.
     pub scale: T,
     pub base: Operand<T>,
 }
@@ -70,6 +69,9 @@ impl<T> Kernels<T> {
     }
 }
 
+/// How many steps before its use a row of `b` is asked for.
+const AHEAD: usize = 12;
+
 /// The body of every microkernel.
 ///
 /// # Safety
@@ -84,45 +86,52 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
         let mut sums = [[zero; W]; H];
         let mut row = [zero; W];
         let mut b = t.b;
-        if t.c_col == 1 {
-            for i in 0..H {
-                let c = t.c.wrapping_offset(i as isize * t.c_row);
-                for v in 0..W {
-                    prefetch(c.wrapping_add(v * V::LANES));
-                }
-            }
-        }
+        // While the first rows of `b` are used, the rows of `c` are asked for, one at each step, since a core waits for some
+        // ten lines at a time; afterwards the rows of `b` that come next.
+        let rows_of_c = if t.c_col == 1 { t.k.min(H) } else { 0 };
+        let b_ahead = t.b.wrapping_offset((rows_of_c + AHEAD) as isize * t.b_step);
+        let parts = [(rows_of_c, t.c.cast_const(), t.c_row), (t.k - rows_of_c, b_ahead, t.b_step)];
         if t.a_row == 1 {
             let mut a = t.a;
-            for _ in 0..t.k {
-                for v in 0..W {
-                    row[v] = V::load(b.add(v * V::LANES));
-                }
-                for i in 0..H {
-                    let x = V::splat(*a.add(i));
+            for (steps, mut soon, distance) in parts {
+                for _ in 0..steps {
                     for v in 0..W {
-                        sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                        row[v] = V::load(b.add(v * V::LANES));
+                        prefetch(soon.wrapping_add(v * V::LANES));
                     }
+                    for i in 0..H {
+                        let x = V::splat(*a.add(i));
+                        for v in 0..W {
+                            sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                        }
+                    }
+                    a = a.wrapping_offset(t.a_step);
+                    b = b.wrapping_offset(t.b_step);
+                    soon = soon.wrapping_offset(distance);
                 }
-                a = a.wrapping_offset(t.a_step);
-                b = b.wrapping_offset(t.b_step);
             }
         } else {
             let mut rows = [t.a; H];
             for i in 0..H {
                 rows[i] = t.a.wrapping_offset(i as isize * t.a_row);
             }
-            for p in 0..t.k {
-                for v in 0..W {
-                    row[v] = V::load(b.add(v * V::LANES));
-                }
-                for i in 0..H {
-                    let x = V::splat(*rows[i].add(p));
+            let mut p = 0;
+            for (steps, mut soon, distance) in parts {
+                for _ in 0..steps {
                     for v in 0..W {
-                        sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                        row[v] = V::load(b.add(v * V::LANES));
+                        prefetch(soon.wrapping_add(v * V::LANES));
                     }
+                    for i in 0..H {
+                        let x = V::splat(*rows[i].add(p));
+                        for v in 0..W {
+                            sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                        }
+                    }
+                    p += 1;
+                    b = b.wrapping_offset(t.b_step);
+                    soon = soon.wrapping_offset(distance);
                 }
-                b = b.wrapping_offset(t.b_step);
             }
         }
         sums
@@ -138,6 +147,14 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
 unsafe fn write_whole<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
     // SAFETY: passed on to the caller.
     unsafe {
+        if t.plain {
+            for i in 0..H {
+                for v in 0..W {
+                    sums[i][v].store(t.c.wrapping_offset(i as isize * t.c_row).wrapping_add(v * V::LANES));
+                }
+            }
+            return;
+        }
         let scale = V::splat(t.scale);
         for i in 0..H {
             let c = t.c.wrapping_offset(i as isize * t.c_row);
