@@ -3,9 +3,11 @@
 //! Fresh pages cost a page fault for every 4 KiB, which on large activations is more than the arithmetic on them, and a
 //! training step asks for the same sizes again and again. So a block that is let go is kept for the next taker of its
 //! size class. Classes grow in steps of a quarter octave, so at most a fifth of a block is never used.
+//!
+//! Each thread keeps a few small blocks to itself, which it takes and gives back without a lock.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::HashMap;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,11 +18,40 @@ const ALIGN: usize = 64;
 /// Free blocks are given back to the system beyond this many bytes.
 const CACHE_LIMIT: usize = 1 << 30;
 
-static FREE: Mutex<Option<HashMap<usize, Vec<Block>>>> = Mutex::new(None);
+/// The size of a huge page. A block of some of them asks for such pages: it takes fewer entries of the table that finds
+/// pages, which a walk across rows would wait for at each step.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// How many size classes there are: four for each octave above four lines of 64 bytes.
+const CLASSES: usize = 4 * 57;
+
+/// Classes below this, up to 64 KiB, may be kept by a thread.
+const LOCAL_CLASSES: usize = 36;
+
+/// How many blocks of a class a thread keeps.
+const LOCAL_BLOCKS: usize = 4;
+
+static FREE: [Mutex<Vec<Block>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-static CACHED: AtomicUsize = AtomicUsize::new(0);
+/// What was taken from the system and not given back; what of it is not live is cached.
+static OWNED: AtomicUsize = AtomicUsize::new(0);
 static FRESH: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static LOCAL: RefCell<Local> = const { RefCell::new(Local([const { Vec::new() }; LOCAL_CLASSES])) };
+}
+
+/// The blocks that a thread keeps to itself, by class.
+struct Local([Vec<Block>; LOCAL_CLASSES]);
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        for (class, blocks) in self.0.iter_mut().enumerate() {
+            shared(class).append(blocks);
+        }
+    }
+}
 
 /// What the pool holds, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +68,41 @@ pub struct Stats {
 
 /// The pool's figures at this moment.
 pub fn stats() -> Stats {
+    let live = LIVE.load(Relaxed);
     Stats {
-        live: LIVE.load(Relaxed),
+        live,
         peak: PEAK.load(Relaxed),
-        cached: CACHED.load(Relaxed),
+        // While other threads take and give back, the two figures may be of different moments.
+        cached: OWNED.load(Relaxed).saturating_sub(live),
         fresh_blocks: FRESH.load(Relaxed),
     }
 }
 
-/// Gives all cached blocks back to the system.
+/// Gives all cached blocks back to the system, but for the few small ones that other threads keep to themselves.
 pub fn trim() {
-    let blocks = lock().take();
-    for block in blocks.into_iter().flat_map(HashMap::into_values).flatten() {
-        CACHED.fetch_sub(block.size, Relaxed);
-        block.release();
+    let local =
+        LOCAL.try_with(|local| std::mem::replace(&mut *local.borrow_mut(), Local(std::array::from_fn(|_| Vec::new()))));
+    // Dropped, they are where all threads find them.
+    drop(local);
+    for class in 0..CLASSES {
+        let blocks = std::mem::take(&mut *shared(class));
+        blocks.into_iter().for_each(Block::release);
     }
 }
 
-fn lock() -> std::sync::MutexGuard<'static, Option<HashMap<usize, Vec<Block>>>> {
-    // A panic while the lock was held cannot leave the map half changed, so a poisoned lock is still good.
-    FREE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// The blocks of a class that any thread may take.
+fn shared(class: usize) -> std::sync::MutexGuard<'static, Vec<Block>> {
+    // A panic while the lock was held cannot leave the list half changed, so a poisoned lock is still good.
+    FREE[class].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What `f` makes of the calling thread's own blocks of a class; nothing if it keeps none of that class.
+fn with_local<R>(class: usize, f: impl FnOnce(&mut Vec<Block>) -> Option<R>) -> Option<R> {
+    if class >= LOCAL_CLASSES {
+        return None;
+    }
+    // A thread that is about to end has no blocks any more.
+    LOCAL.try_with(|local| f(&mut local.borrow_mut().0[class])).ok().flatten()
 }
 
 /// A block of initialised memory that returns to the pool when dropped.
@@ -74,17 +120,13 @@ unsafe impl Sync for Block {}
 impl Block {
     /// A block of at least `bytes` bytes with unspecified contents.
     pub fn take(bytes: usize) -> Self {
-        let size = size_class(bytes);
+        let (class, size) = size_class(bytes);
         let live = LIVE.fetch_add(size, Relaxed) + size;
-        PEAK.fetch_max(live, Relaxed);
-        let cached = lock().as_mut().and_then(|free| free.get_mut(&size)?.pop());
-        match cached {
-            Some(block) => {
-                CACHED.fetch_sub(size, Relaxed);
-                block
-            }
-            None => Self::fresh(size),
+        if live > PEAK.load(Relaxed) {
+            PEAK.fetch_max(live, Relaxed);
         }
+        let cached = with_local(class, Vec::pop).or_else(|| shared(class).pop());
+        cached.unwrap_or_else(|| Self::fresh(size))
     }
 
     /// The memory.
@@ -102,44 +144,68 @@ impl Block {
     fn fresh(size: usize) -> Self {
         let layout = Self::layout(size);
         FRESH.fetch_add(1, Relaxed);
+        OWNED.fetch_add(size, Relaxed);
         // SAFETY: `size_class` never returns zero.
-        let start = unsafe { alloc_zeroed(layout) };
+        let start = unsafe { alloc(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        if layout.align() == HUGE_PAGE {
+            ask_for_huge_pages(start, size);
+        }
+        // SAFETY: the block has this size, and any bytes may be written to it.
+        unsafe { start.as_ptr().write_bytes(0, size) };
         Self { start, size }
     }
 
     /// Gives the memory back to the system instead of the pool.
     fn release(self) {
-        // SAFETY: `start` came from `alloc_zeroed` with this very layout, and `forget` keeps `drop` from using it again.
+        OWNED.fetch_sub(self.size, Relaxed);
+        // SAFETY: `start` came from `alloc` with this very layout, and `forget` keeps `drop` from using it again.
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.size)) };
         std::mem::forget(self);
     }
 
     fn layout(size: usize) -> Layout {
-        Layout::from_size_align(size, ALIGN).expect("callers check sizes before taking memory")
+        let align = if size >= 2 * HUGE_PAGE { HUGE_PAGE } else { ALIGN };
+        Layout::from_size_align(size, align).expect("callers check sizes before taking memory")
     }
+}
+
+/// Tells the system to serve the block with huge pages. It may decline, which costs nothing but time.
+fn ask_for_huge_pages(start: NonNull<u8>, size: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the range belongs to the caller, and the advice changes none of its contents.
+    unsafe {
+        libc::madvise(start.as_ptr().cast(), size, libc::MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, size);
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         let block = Self { start: self.start, size: self.size };
-        LIVE.fetch_sub(block.size, Relaxed);
-        if CACHED.load(Relaxed) + block.size > CACHE_LIMIT {
+        let live = LIVE.fetch_sub(block.size, Relaxed) - block.size;
+        if OWNED.load(Relaxed).saturating_sub(live) > CACHE_LIMIT {
             return block.release();
         }
-        CACHED.fetch_add(block.size, Relaxed);
-        lock().get_or_insert_default().entry(block.size).or_default().push(block);
+        let (class, _) = size_class(block.size);
+        let mut block = Some(block);
+        with_local(class, |blocks| (blocks.len() < LOCAL_BLOCKS).then(|| blocks.extend(block.take())));
+        if block.is_some() {
+            shared(class).extend(block);
+        }
     }
 }
 
-/// The smallest size of the form `ALIGN * {4, 5, 6, 7} * 2^k / 4` that holds `bytes`.
-fn size_class(bytes: usize) -> usize {
+/// The number and the size of the smallest class that holds `bytes`: `ALIGN * {5, 6, 7, 8} * 2^k`, or up to four lines.
+fn size_class(bytes: usize) -> (usize, usize) {
     let units = bytes.div_ceil(ALIGN).max(1);
     if units <= 4 {
-        return units * ALIGN;
+        return (units - 1, units * ALIGN);
     }
-    let step = 1 << ((units - 1).ilog2() - 2);
-    units.next_multiple_of(step) * ALIGN
+    let octave = ((units - 1).ilog2() - 2) as usize;
+    let quarters = units.div_ceil(1 << octave);
+    (4 * octave + quarters - 1, (quarters << octave) * ALIGN)
 }
 
 #[cfg(test)]
@@ -149,11 +215,12 @@ mod tests {
     #[test]
     fn classes_hold_what_was_asked_for_and_waste_at_most_a_fifth() {
         for bytes in (0..5000).chain([65_535, 65_536, 65_537, 1_000_003]) {
-            let size = size_class(bytes);
+            let (class, size) = size_class(bytes);
             assert!(size >= bytes.max(1) && size.is_multiple_of(ALIGN), "{bytes} bytes got {size}");
             let rounded = bytes.next_multiple_of(ALIGN);
             assert!(size < 4 * ALIGN || (size - rounded) * 5 <= size, "{bytes} bytes waste much of {size}");
-            assert_eq!(size_class(size), size, "a class is its own class");
+            assert_eq!(size_class(size), (class, size), "a class is its own class");
+            assert!(size_class(size + 1).0 == class + 1 && class < CLASSES, "classes are numbered in order");
         }
     }
 
@@ -164,5 +231,24 @@ mod tests {
         let start = block.start;
         drop(block);
         assert_eq!(Block::take(ODD).start, start);
+    }
+
+    #[test]
+    fn what_other_threads_gave_back_is_found() {
+        const ODD: usize = 23_456;
+        let blocks: Vec<_> = (0..3 * LOCAL_BLOCKS).map(|_| Block::take(ODD)).collect();
+        let mut starts: Vec<_> = blocks.iter().map(|block| block.start).collect();
+        std::thread::spawn(move || drop(blocks)).join().unwrap();
+        let again: Vec<_> = starts.iter().map(|_| Block::take(ODD)).collect();
+        let mut found: Vec<_> = again.iter().map(|block| block.start).collect();
+        starts.sort();
+        found.sort();
+        assert_eq!(starts, found);
+    }
+
+    #[test]
+    fn the_largest_size_has_a_class() {
+        let (class, size) = size_class(isize::MAX as usize - 4096);
+        assert!(class < CLASSES && size >= isize::MAX as usize - 4096, "{class} {size}");
     }
 }

@@ -8,6 +8,7 @@ use bytemuck::{Pod, cast_slice, cast_slice_mut};
 
 use super::read::{BLOCK, Reader, Stage, for_parts, map1};
 use super::threads::{chunk_len, for_chunks};
+use super::transpose::{BAND, SIDE};
 use crate::{Buffer, DType, Element, Layout, Result, View, with_element};
 
 /// Runs `$body` with `$W` bound to the unsigned integer that has the size of `$dtype`'s elements.
@@ -76,28 +77,40 @@ fn transpose<W: Pod + Send + Sync>(
     stride: usize,
     y: &mut [W],
 ) {
-    const TILE: usize = 16;
     let (sizes, strides): (Vec<usize>, Vec<isize>) = outer.iter().copied().unzip();
     let matrices: Vec<usize> = Layout::strided(&sizes, &strides, offset).positions().collect();
-    let bands = rows.div_ceil(TILE);
+    let total = size_of_val(y);
     // Work is cut between bands of rows, each within one matrix.
-    let mut tasks: Vec<(usize, &mut [W])> = Vec::with_capacity(matrices.len() * bands);
+    let band = BAND.min((y.len() / (4 * columns)).next_multiple_of(SIDE)).max(SIDE);
+    let mut tasks: Vec<(usize, &mut [W])> = Vec::with_capacity(matrices.len() * rows.div_ceil(band));
     for (y, &start) in y.chunks_mut(rows * columns).zip(&matrices) {
-        tasks.extend(y.chunks_mut(TILE * columns).enumerate().map(|(band, y)| (start + band * TILE, y)));
+        tasks.extend(y.chunks_mut(band * columns).enumerate().map(|(i, y)| (start + i * band, y)));
     }
-    let chunk = (chunk_len(rows * columns * matrices.len(), 1) / (TILE * columns)).max(1);
+    let chunk = (chunk_len(rows * columns * matrices.len(), 1) / (band.min(rows) * columns)).max(1);
     for_chunks(&mut tasks, chunk, &|_, tasks| {
         for (start, y) in tasks {
-            for left in (0..columns).step_by(TILE) {
-                let right = columns.min(left + TILE);
-                for (row, y) in y.chunks_mut(columns).enumerate() {
-                    for (column, y) in (left..right).zip(&mut y[left..right]) {
-                        *y = data[*start + row + column * stride];
-                    }
-                }
+            let x = &data[*start..];
+            if size_of::<W>() == 4 {
+                super::transpose::transpose(cast_slice(x), stride, cast_slice_mut(y), columns, total);
+            } else {
+                by_tiles(x, stride, y, columns);
             }
         }
     });
+}
+
+/// `y[r * columns + c] = x[c * stride + r]`, a tile at a time.
+fn by_tiles<W: Pod>(x: &[W], stride: usize, y: &mut [W], columns: usize) {
+    for (band, y) in y.chunks_mut(SIDE * columns).enumerate() {
+        for left in (0..columns).step_by(SIDE) {
+            let right = columns.min(left + SIDE);
+            for (row, y) in y.chunks_mut(columns).enumerate() {
+                for (column, y) in (left..right).zip(&mut y[left..right]) {
+                    *y = x[band * SIDE + row + column * stride];
+                }
+            }
+        }
+    }
 }
 
 /// Writes the elements to the places of `y` that `at` describes.

@@ -12,12 +12,22 @@ use crate::{Buffer, DType, Element, Error, Result, View};
 /// How many elements are worked on side by side.
 const LANES: usize = 16;
 
+/// Rows of this length fill vector registers on their own.
+const LONG: usize = 64;
+
 /// Passes over memory that an element of a row costs.
 const COST: usize = 8;
 
 crate::simd! {
     /// `e = exp(x - max)` for rows of `len` elements, with each row's largest element and sum of `e`.
     fn exp_rows<T>(x: &[T], len: usize, e: &mut [T], max: &mut [T], sum: &mut [f64]) where [T: Real] {
+        if len >= LONG {
+            for (((x, e), max), sum) in x.chunks_exact(len).zip(e.chunks_exact_mut(len)).zip(max).zip(sum) {
+                *max = largest(x);
+                *sum = exp_long::<FMA, T>(x, *max, e);
+            }
+            return;
+        }
         for ((x, e), max) in x.chunks_exact(len).zip(e.chunks_exact_mut(len)).zip(max.iter_mut()) {
             *max = largest(x);
             for (e, &x) in e.iter_mut().zip(x) {
@@ -31,12 +41,12 @@ crate::simd! {
             *sum = total(e, |i| e[i].wide());
         }
     }
-    /// Divides each row by its sum.
+    /// Divides each row by its sum, which takes a product for each element.
     fn divide_rows<T>(y: &mut [T], len: usize, sum: &[f64]) where [T: Real] {
         for (y, &sum) in y.chunks_exact_mut(len).zip(sum) {
-            let sum = T::of(sum);
+            let share = T::of(1.0 / sum);
             for y in y {
-                *y = *y / sum;
+                *y = *y * share;
             }
         }
     }
@@ -81,13 +91,55 @@ crate::simd! {
     }
 }
 
+/// `e = exp(x - max)` and its sum, in one pass.
+#[inline(always)]
+fn exp_long<const FMA: bool, T: Real>(x: &[T], max: T, e: &mut [T]) -> f64 {
+    let mut sum = [0.0; LANES];
+    let ((blocks, rest), (e_blocks, e_rest)) = (x.as_chunks::<LANES>(), e.as_chunks_mut::<LANES>());
+    // A few exponentials are added in their own precision before the sum is, which then takes hardly any time.
+    for (blocks, e_blocks) in blocks.chunks(4).zip(e_blocks.chunks_mut(4)) {
+        let mut partial = [T::of(0.0); LANES];
+        for (x, e) in blocks.iter().zip(e_blocks) {
+            exp_block::<FMA, T>(x, max, e, &mut partial);
+        }
+        for (sum, partial) in sum.iter_mut().zip(partial) {
+            *sum += partial.wide();
+        }
+    }
+    // What is left fills a block together with elements whose exponential is 0.
+    let mut last = [T::of(f64::NEG_INFINITY); LANES];
+    let (mut e_last, mut partial) = ([T::of(0.0); LANES], [T::of(0.0); LANES]);
+    last[..rest.len()].copy_from_slice(rest);
+    exp_block::<FMA, T>(&last, max, &mut e_last, &mut partial);
+    e_rest.copy_from_slice(&e_last[..rest.len()]);
+    sum.iter().zip(partial).map(|(sum, partial)| sum + partial.wide()).sum()
+}
+
+/// `e = exp(x - max)`, also added to `partial`.
+#[inline(always)]
+fn exp_block<const FMA: bool, T: Real>(x: &[T; LANES], max: T, e: &mut [T; LANES], partial: &mut [T; LANES]) {
+    for ((&x, e), partial) in x.iter().zip(e).zip(partial) {
+        *e = (x - max).exp::<FMA>();
+        *partial = *partial + *e;
+    }
+}
+
 /// The largest element; NaN is passed over, and shows up in the sum.
 #[inline(always)]
 fn largest<T: Real>(x: &[T]) -> T {
-    let mut best = [T::of(f64::NEG_INFINITY); LANES];
+    let mut best = [[T::of(f64::NEG_INFINITY); LANES]; 4];
     let (blocks, rest) = x.as_chunks::<LANES>();
-    for block in blocks {
-        for (best, &x) in best.iter_mut().zip(block) {
+    // Several blocks side by side, since each comparison waits for the one before.
+    for blocks in blocks.chunks(4) {
+        for (best, block) in best.iter_mut().zip(blocks) {
+            for (best, &x) in best.iter_mut().zip(block) {
+                *best = if x > *best { x } else { *best };
+            }
+        }
+    }
+    let [mut best, others @ ..] = best;
+    for other in others {
+        for (best, x) in best.iter_mut().zip(other) {
             *best = if x > *best { x } else { *best };
         }
     }

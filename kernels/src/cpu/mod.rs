@@ -16,7 +16,9 @@ mod reduce;
 mod scan_sort;
 pub mod simd;
 mod step;
+mod stream;
 pub mod threads;
+mod transpose;
 mod unary;
 mod widen;
 

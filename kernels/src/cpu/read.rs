@@ -7,6 +7,7 @@
 use bytemuck::{Pod, cast_slice_mut};
 use smallvec::SmallVec;
 
+use super::stream;
 use super::threads::for_chunks;
 use crate::{Element, Layout, View};
 
@@ -180,13 +181,37 @@ fn for_byte_chunks(y: &mut [u8], chunk: usize, f: &(dyn Fn(usize, &mut [u8]) + S
     for_chunks(y, chunk, f);
 }
 
+/// Calls a function with where each block of a chunk begins in it, and the block.
+type Blocks<'a, Y> = dyn FnMut(&mut dyn FnMut(usize, &mut [Y])) + 'a;
+
+/// Calls `f(start, blocks)` for chunks of `y`. A result that is too large for the caches is computed in one that is not,
+/// and written past them.
+fn for_blocks<Y: Pod>(y: &mut [Y], chunk: usize, f: &(dyn Fn(usize, &mut Blocks<Y>) + Sync)) {
+    let past = stream::pays(size_of_val(y));
+    for_parts(y, chunk, &|start, y| {
+        f(start, &mut |each| {
+            let mut results = vec![Y::zeroed(); if past { BLOCK } else { 0 }];
+            for (i, y) in y.chunks_mut(BLOCK).enumerate() {
+                if past {
+                    let results = &mut results[..y.len()];
+                    each(i * BLOCK, results);
+                    stream::copy(results, y);
+                } else {
+                    each(i * BLOCK, y);
+                }
+            }
+            if past {
+                stream::fence();
+            }
+        });
+    });
+}
+
 /// Calls `f(x, y)` for blocks of `x` and the places of `y` that they belong to, on several threads.
 pub fn map1<T: Pod + Sync, Y: Pod>(x: &Reader<T>, y: &mut [Y], chunk: usize, f: &(dyn Fn(&[T], &mut [Y]) + Sync)) {
-    for_parts(y, chunk, &|start, y| {
+    for_blocks(y, chunk, &|start, blocks| {
         let mut stage = Stage::new();
-        for (i, y) in y.chunks_mut(BLOCK).enumerate() {
-            f(x.read(start + i * BLOCK, y.len(), &mut stage), y);
-        }
+        blocks(&mut |i, y| f(x.read(start + i, y.len(), &mut stage), y));
     });
 }
 
@@ -194,12 +219,11 @@ type Pairwise<'f, T, Y> = dyn Fn(&[T], &[T], &mut [Y]) + Sync + 'f;
 
 /// Calls `f(a, b, y)` for blocks of `a` and `b` and the places of `y` that they belong to, on several threads.
 pub fn map2<T: Pod + Sync, Y: Pod>(a: &Reader<T>, b: &Reader<T>, y: &mut [Y], chunk: usize, f: &Pairwise<'_, T, Y>) {
-    for_parts(y, chunk, &|start, y| {
+    for_blocks(y, chunk, &|start, blocks| {
         let (mut stage_a, mut stage_b) = (Stage::new(), Stage::new());
-        for (i, y) in y.chunks_mut(BLOCK).enumerate() {
-            let start = start + i * BLOCK;
-            f(a.read(start, y.len(), &mut stage_a), b.read(start, y.len(), &mut stage_b), y);
-        }
+        blocks(&mut |i, y| {
+            f(a.read(start + i, y.len(), &mut stage_a), b.read(start + i, y.len(), &mut stage_b), y);
+        });
     });
 }
 

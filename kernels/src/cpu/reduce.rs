@@ -25,6 +25,8 @@ pub trait Fold<T>: Copy + Sync {
     type Total: Copy + Send + Sync;
     /// The result for no elements.
     fn nothing(self) -> Self::Total;
+    /// The result for one element.
+    fn lift(self, x: T) -> Self::Total;
     /// The result with one more element.
     fn push(self, total: Self::Total, x: T) -> Self::Total;
     /// Two results as one.
@@ -38,7 +40,9 @@ macro_rules! folds {
             #[inline(always)]
             fn nothing(self) -> $Total { $nothing }
             #[inline(always)]
-            fn push(self, total: $Total, x: $T) -> $Total { <Self as Fold<$T>>::merge(self, total, <$Total>::from(x)) }
+            fn lift(self, x: $T) -> $Total { <$Total>::from(x) }
+            #[inline(always)]
+            fn push(self, total: $Total, x: $T) -> $Total { <Self as Fold<$T>>::merge(self, total, <Self as Fold<$T>>::lift(self, x)) }
             #[inline(always)]
             fn merge(self, $a: $Total, $b: $Total) -> $Total { $merge }
         }
@@ -73,7 +77,7 @@ folds! {
 
 crate::simd! {
     /// Folds each `len` elements of `x` into one of `totals`.
-    fn fold_lanes<F, T, A>(f: F, x: &[T], len: usize, totals: &mut [A]) where [F: Fold<T, Total = A>, T: Copy, A: Copy] {
+    pub(super) fn fold_lanes<F, T, A>(f: F, x: &[T], len: usize, totals: &mut [A]) where [F: Fold<T, Total = A>, T: Copy, A: Copy] {
         for (lane, total) in x.chunks_exact(len).zip(totals) {
             if len < LANES {
                 *total = lane.iter().fold(*total, |total, &x| f.push(total, x));
@@ -101,11 +105,35 @@ crate::simd! {
     }
     /// Folds the rows of `x` into the row `totals`.
     fn fold_rows<F, T, A>(f: F, x: &[T], totals: &mut [A]) where [F: Fold<T, Total = A>, T: Copy, A: Copy] {
-        for row in x.chunks_exact(totals.len()) {
+        let width = totals.len();
+        let fours = x.chunks_exact(4 * width);
+        let rest = fours.remainder();
+        for rows in fours {
+            let (ab, cd) = rows.split_at(2 * width);
+            let ((a, b), (c, d)) = (ab.split_at(width), cd.split_at(width));
+            push_four(f, [a, b, c, d], totals);
+        }
+        for row in rest.chunks_exact(width) {
             for (total, &x) in totals.iter_mut().zip(row) {
                 *total = f.push(*total, x);
             }
         }
+    }
+}
+
+crate::simd! {
+    /// Folds four rows into the row `totals`.
+    fn fold_four<F, T, A>(f: F, rows: [&[T]; 4], totals: &mut [A]) where [F: Fold<T, Total = A>, T: Copy, A: Copy] {
+        push_four(f, rows, totals);
+    }
+}
+
+/// Four rows at a time read and write the totals a quarter as often.
+#[inline(always)]
+fn push_four<F: Fold<T>, T: Copy>(f: F, [a, b, c, d]: [&[T]; 4], totals: &mut [F::Total]) {
+    for ((((total, &a), &b), &c), &d) in totals.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        let (ab, cd) = (f.push(f.lift(a), b), f.push(f.lift(c), d));
+        *total = f.merge(*total, f.merge(ab, cd));
     }
 }
 
@@ -166,7 +194,7 @@ where
 }
 
 /// The results of `f` over `axes`, in row-major order of the other dimensions.
-pub fn fold<T: Element, F: Fold<T>>(f: F, x: View, axes: &[usize]) -> Vec<F::Total> {
+fn fold<T: Element, F: Fold<T>>(f: F, x: View, axes: &[usize]) -> Vec<F::Total> {
     let shape = x.shape();
     let size = |order: &[usize]| order.iter().map(|&axis| shape[axis]).product::<usize>();
     // A dimension of size 1 is on whichever side suits.
@@ -244,18 +272,37 @@ fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, widt
         let columns = totals.chunks_mut(block).enumerate();
         tasks.extend(columns.map(|(column, totals)| (i * depth * width + column * block, totals)));
     }
-    let fold_rows = |first: usize, count: usize, totals: &mut [F::Total], stage: &mut Stage<T>| {
+    let fold_rows = |first: usize, count: usize, totals: &mut [F::Total], stages: &mut [Stage<T>; 4]| {
         // Whole rows stand one behind another, so that several short ones are read at once.
         let together = if totals.len() == width { BLOCK / width } else { 1 };
-        for row in (0..count).step_by(together) {
-            let len = together.min(count - row) * totals.len();
-            fold_rows(f, x.read(first + row * width, len, stage), totals);
+        if together >= 4 {
+            for row in (0..count).step_by(together) {
+                let len = together.min(count - row) * totals.len();
+                fold_rows(f, x.read(first + row * width, len, &mut stages[0]), totals);
+            }
+            return;
+        }
+        let len = totals.len();
+        for row in (0..count).step_by(4) {
+            let start = |i: usize| first + (row + i) * width;
+            if count - row >= 4 {
+                let [a, b, c, d] = &mut *stages;
+                let rows = [
+                    x.read(start(0), len, a),
+                    x.read(start(1), len, b),
+                    x.read(start(2), len, c),
+                    x.read(start(3), len, d),
+                ];
+                fold_four(f, rows, totals);
+            } else {
+                (0..count - row).for_each(|i| fold_rows(f, x.read(start(i), len, &mut stages[0]), totals));
+            }
         }
     };
     if rows == depth {
         return for_chunks(&mut tasks, (PIECE / (rows * block)).max(1), &|_, tasks| {
-            let mut stage = Stage::new();
-            tasks.iter_mut().for_each(|(first, totals)| fold_rows(*first, depth, totals, &mut stage));
+            let mut stages = [const { Stage::new() }; 4];
+            tasks.iter_mut().for_each(|(first, totals)| fold_rows(*first, depth, totals, &mut stages));
         });
     }
     let pieces = depth.div_ceil(rows);
@@ -263,7 +310,7 @@ fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, widt
         let (first, totals) = &tasks[task / pieces];
         let row = task % pieces * rows;
         let mut partial = vec![f.nothing(); totals.len()];
-        fold_rows(first + row * width, rows.min(depth - row), &mut partial, &mut Stage::new());
+        fold_rows(first + row * width, rows.min(depth - row), &mut partial, &mut [const { Stage::new() }; 4]);
         partial
     });
     for ((_, totals), partial) in tasks.iter_mut().zip(partial.chunks_exact(pieces)) {

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::copy::{Dense, cast, with_axis_last};
-use super::read::for_parts;
-use super::reduce::{Fold, Max, Min, fold, sum_dtype};
+use super::read::{BLOCK, Reader, Stage, for_parts};
+use super::reduce::{Fold, Max, Min, fold_lanes, sum_dtype};
 use super::threads::GRAIN;
 use crate::backend::ArgReduce;
 use crate::{Buffer, DType, Element, Layout, Result, Scalar, View, with_element};
@@ -21,24 +21,127 @@ pub fn arg_reduce(op: ArgReduce, x: View, axis: usize) -> Result<Buffer> {
     }
 }
 
-/// First the extreme itself, which vectorises, then where it stands first.
+/// Which of two elements is looked for.
+trait Better<T>: Copy + Sync {
+    fn is_better(self, a: T, b: T) -> bool;
+}
+
+impl<T: PartialOrd> Better<T> for Max {
+    #[inline(always)]
+    fn is_better(self, a: T, b: T) -> bool {
+        a > b
+    }
+}
+
+impl<T: PartialOrd> Better<T> for Min {
+    #[inline(always)]
+    fn is_better(self, a: T, b: T) -> bool {
+        a < b
+    }
+}
+
+crate::simd! {
+    /// Whether `wanted` is among `x`; NaN is itself here.
+    fn contains<T>(x: &[T], wanted: T) -> bool where [T: PartialOrd + Copy] {
+        if is_nan(wanted) { any(x, is_nan) } else { any(x, |x| x == wanted) }
+    }
+    /// Puts what is better in `row` into `best`, and `place` to where it is.
+    fn improve<F, T>(f: F, row: &[T], best: &mut [T], place: u32, places: &mut [u32]) where [F: Better<T>, T: PartialOrd + Copy] {
+        for ((&x, best), at) in row.iter().zip(best).zip(places) {
+            let better = f.is_better(x, *best) || is_nan(x) && !is_nan(*best);
+            *best = if better { x } else { *best };
+            *at = if better { place } else { *at };
+        }
+    }
+}
+
+/// Whether `f` holds for any element, without stopping at the first: so it vectorises.
+#[inline(always)]
+fn any<T: Copy>(x: &[T], f: impl Fn(T) -> bool) -> bool {
+    x.iter().fold(false, |any, &x| any | f(x))
+}
+
 fn arg_extreme<T: Element>(op: ArgReduce, x: View, axis: usize) -> Buffer
 where
     Max: Fold<T, Total = T>,
     Min: Fold<T, Total = T>,
 {
-    let extremes = match op {
-        ArgReduce::Max => fold::<T, _>(Max, x, &[axis]),
-        ArgReduce::Min => fold::<T, _>(Min, x, &[axis]),
-    };
-    let (size, stride) = (x.shape()[axis], x.layout.strides()[axis]);
-    let starts = x.layout.slice(axis, 0, 1, 1);
-    let data = x.buffer.as_slice::<T>();
-    let places = extremes.iter().zip(starts.positions()).map(|(extreme, start)| {
-        let found = |x: &T| x == extreme || is_nan(*x) && is_nan(*extreme);
-        (0..size).position(|i| found(&data[(start as isize + i as isize * stride) as usize])).unwrap_or(0) as i64
+    match op {
+        ArgReduce::Max => places::<T, _>(Max, x, axis),
+        ArgReduce::Min => places::<T, _>(Min, x, axis),
+    }
+}
+
+fn places<T: Element, F: Fold<T, Total = T> + Better<T>>(f: F, x: View, axis: usize) -> Buffer {
+    let shape = x.shape();
+    let (size, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
+    let mut places = Buffer::unspecified(DType::I64, x.len() / size);
+    let reader = Reader::<T>::new(x);
+    let chunk = (GRAIN / size).max(1);
+    for_parts(places.as_mut_slice::<i64>(), chunk, &|start, places| {
+        if inner == 1 {
+            let mut stage = Stage::new();
+            for (lane, place) in (start..).zip(places) {
+                *place = place_in_lane(f, &reader, lane * size, size, &mut stage) as i64;
+            }
+        } else {
+            places_in_rows(f, &reader, size, inner, start, places);
+        }
     });
-    Buffer::from_slice(&places.collect::<Vec<_>>())
+    places
+}
+
+/// Where the best of `size` elements from `start` on stands first: the best of each block first, which vectorises, then
+/// its place in the last block that had a better one.
+fn place_in_lane<T: Element, F: Fold<T, Total = T> + Better<T>>(
+    f: F,
+    x: &Reader<T>,
+    start: usize,
+    size: usize,
+    stage: &mut Stage<T>,
+) -> usize {
+    const STEP: usize = 128;
+    let (mut best, mut found) = (f.nothing(), 0);
+    for done in (0..size).step_by(BLOCK) {
+        let block = x.read(start + done, BLOCK.min(size - done), stage);
+        let mut most = f.nothing();
+        fold_lanes(f, block, block.len(), std::slice::from_mut(&mut most));
+        if done > 0 && !(f.is_better(most, best) || is_nan(most) && !is_nan(best)) {
+            continue;
+        }
+        best = most;
+        let step = block.chunks(STEP).position(|part| contains(part, most)).unwrap_or(0) * STEP;
+        let same = |x: &T| *x == most || is_nan(*x) && is_nan(most);
+        found = done + step + block[step..].iter().position(same).unwrap_or(0);
+    }
+    found
+}
+
+/// Where the best along the middle one of three dimensions stands, for as many places as there are from `start` on.
+fn places_in_rows<T: Element, F: Fold<T, Total = T> + Better<T>>(
+    f: F,
+    x: &Reader<T>,
+    size: usize,
+    inner: usize,
+    mut start: usize,
+    mut places: &mut [i64],
+) {
+    let (mut stage, mut best, mut at) = (Stage::new(), Vec::new(), [0; BLOCK]);
+    while !places.is_empty() {
+        let column = start % inner;
+        let (now, later) = places.split_at_mut(places.len().min(inner - column).min(BLOCK));
+        let first = start / inner * size * inner + column;
+        let at = &mut at[..now.len()];
+        at.fill(0);
+        best.clear();
+        best.extend_from_slice(x.read(first, now.len(), &mut stage));
+        for row in 1..size {
+            improve(f, x.read(first + row * inner, now.len(), &mut stage), &mut best, row as u32, at);
+        }
+        now.iter_mut().zip(at).for_each(|(place, at)| *place = i64::from(*at));
+        start += now.len();
+        places = later;
+    }
 }
 
 /// Running sums along `axis`. `f16` and `bf16` are not meant to come here.
@@ -97,6 +200,7 @@ fn order<T: PartialOrd + Copy>(a: T, b: T) -> Ordering {
 }
 
 /// Whether `x` is the one thing that cannot be compared with itself.
+#[inline(always)]
 fn is_nan<T: PartialOrd>(x: T) -> bool {
     x.partial_cmp(&x).is_none()
 }
