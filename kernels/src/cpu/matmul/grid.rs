@@ -33,28 +33,28 @@ impl Split {
 }
 
 impl Grid {
-    /// Multiply-adds that pay for waking a thread.
-    const GRAIN: usize = 1 << 20;
+    /// Multiply-adds that pay for handing a part to another thread: some four microseconds, as long as that takes.
+    const GRAIN: usize = 1 << 18;
 
-    /// Cuts the longer side again and again while parts are worth a thread's while and there are threads without one.
+    /// As many parts as there are threads, or as many as are worth a thread's while: a few large parts, since each packs
+    /// its own blocks.
     pub fn new<T>(kernels: &Kernels<T>, p: &Problem<T>, products: usize) -> Self {
         let wanted = match threads::threads() {
             1 => 1,
-            threads => (2 * threads).div_ceil(products).min(p.m * p.n * p.k / Self::GRAIN),
+            threads => threads.div_ceil(products).min(p.m * p.n * p.k / Self::GRAIN),
         };
-        let (height, width) = (kernels.height(), kernels.width());
-        let (mut down, mut across) = (1, 1);
-        while down * across < wanted {
-            let (rows, columns) = (p.m / down, p.n / across);
-            if columns >= 2 * width && (columns >= rows || rows < 2 * height) {
-                across *= 2;
-            } else if rows >= 2 * height {
-                down *= 2;
-            } else {
-                break;
-            }
-        }
-        Self { rows: Split::new(p.m, down, height), columns: Split::new(p.n, across, width) }
+        let fits = |&(down, across): &(usize, usize)| {
+            (down == 1 || p.m >= down * kernels.height() / 2) && (across == 1 || p.n >= across * kernels.width())
+        };
+        // Of all ways to cut into so many parts, the one whose parts read least: a part reads its rows of `a` and its columns
+        // of `b`.
+        let cuts = |parts: usize| {
+            (1..=parts).filter(move |down| parts.is_multiple_of(*down)).map(move |down| (down, parts / down))
+        };
+        let best =
+            |parts| cuts(parts).filter(fits).min_by_key(|&(down, across)| p.m.div_ceil(down) + p.n.div_ceil(across));
+        let (down, across) = (1..=wanted).rev().find_map(best).unwrap_or((1, 1));
+        Self { rows: Split::new(p.m, down, 1), columns: Split::new(p.n, across, kernels.lanes) }
     }
 
     /// How many tasks there are.

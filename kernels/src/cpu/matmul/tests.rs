@@ -152,35 +152,39 @@ fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders
 }
 
 #[test]
-fn every_small_size_and_order() {
+fn every_size_to_17_in_every_order() {
     let mut digits = Digits(1);
+    let transposed = [Order::Rows, Order::Columns];
     let written = [Order::Rows, Order::Columns, Order::GappedRows, Order::Spread, Order::BackwardRows];
-    for size in 0..10 * 10 * 10 {
-        let size = (size / 100, size / 10 % 10, size % 10);
-        for a in Order::ALL {
-            for b in Order::ALL {
-                let finish = Asked::some(&mut digits);
-                check::<f32>(&mut digits, size, [a, b, Order::Rows], finish);
-                let c = written[digits.below(written.len())];
-                check::<f64>(&mut digits, size, [a, b, c], finish);
-            }
+    for size in 0..18 * 18 * 18 {
+        let size = (size / 324, size / 18 % 18, size % 18);
+        for pair in 0..4 {
+            let usual = [transposed[pair / 2], transposed[pair % 2]];
+            // Zero and negative distances, gaps, and operands that share neither order take turns.
+            let odd = [0, 1].map(|_| Order::ALL[digits.below(Order::ALL.len())]);
+            let c = written[digits.below(written.len())];
+            let asked = Asked::some(&mut digits);
+            check::<f32>(&mut digits, size, [usual[0], usual[1], Order::Rows], asked);
+            check::<f64>(&mut digits, size, [usual[0], usual[1], c], asked);
+            check::<f32>(&mut digits, size, [odd[0], odd[1], c], asked);
+            check::<f64>(&mut digits, size, [odd[0], odd[1], Order::Rows], asked);
         }
     }
 }
 
 #[test]
-fn sizes_up_to_200_in_random_orders() {
+fn sizes_up_to_300_in_random_orders() {
     let mut digits = Digits(2);
     for round in 0..120 {
         // Every third round is skinny, the shapes with kernels of their own.
-        let most = if round % 3 == 0 { [9, 200, 200] } else { [200; 3] };
+        let most = if round % 3 == 0 { [9, 300, 300] } else { [300; 3] };
         let turn = digits.below(3);
         let size = [0, 1, 2].map(|i| 1 + digits.below(most[(i + turn) % 3]));
         let orders = [0, 1].map(|_| Order::ALL[digits.below(Order::ALL.len())]);
-        let c = [Order::Rows, Order::Columns, Order::GappedRows][digits.below(3)];
-        let finish = Asked::some(&mut digits);
-        check::<f32>(&mut digits, size.into(), [orders[0], orders[1], c], finish);
-        check::<f64>(&mut digits, size.into(), [orders[0], orders[1], c], finish);
+        let c = [Order::Rows, Order::Columns, Order::GappedRows, Order::BackwardRows][digits.below(4)];
+        let asked = Asked::some(&mut digits);
+        check::<f32>(&mut digits, size.into(), [orders[0], orders[1], c], asked);
+        check::<f64>(&mut digits, size.into(), [orders[0], orders[1], c], asked);
     }
 }
 

@@ -72,6 +72,9 @@ impl<T> Kernels<T> {
 /// How many steps before its use a row of `b` is asked for.
 const AHEAD: usize = 12;
 
+/// The bytes that a core takes in at a time.
+const CACHE_LINE: usize = 64;
+
 /// The body of every microkernel.
 ///
 /// # Safety
@@ -97,7 +100,9 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
                 for _ in 0..steps {
                     for v in 0..W {
                         row[v] = V::load(b.add(v * V::LANES));
-                        prefetch(soon.wrapping_add(v * V::LANES));
+                        if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
+                            prefetch(soon.wrapping_add(v * V::LANES));
+                        }
                     }
                     for i in 0..H {
                         let x = V::splat(*a.add(i));
@@ -120,7 +125,9 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
                 for _ in 0..steps {
                     for v in 0..W {
                         row[v] = V::load(b.add(v * V::LANES));
-                        prefetch(soon.wrapping_add(v * V::LANES));
+                        if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
+                            prefetch(soon.wrapping_add(v * V::LANES));
+                        }
                     }
                     for i in 0..H {
                         let x = V::splat(*rows[i].add(p));
