@@ -20,6 +20,7 @@ const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels")];
 
 /// The files that may say `unsafe`.
 const UNSAFE_FILES: &[&str] = &[
+    "benches/matmul.rs",
     "kernels/src/buffer/memory.rs",
     "kernels/src/cpu/matmul.rs",
     "kernels/src/cpu/matmul/calls.rs",

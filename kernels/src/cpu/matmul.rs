@@ -18,12 +18,17 @@
 //! microkernel reads it. Packing costs one pass over the operand and pays when the block is used often enough; in a
 //! product of few rows or columns, as a small batch makes them, the operands are read where they are.
 //!
+//! What the caches hold must also arrive in time. While the microkernel works on the first rows of `b`, it asks for the rows
+//! of `c` that it will write, and then for the rows of `b` that come next. When it writes its sums, the result's scale, its
+//! bias or what `c` held before are put in on the way, and a function of the finished elements, an activation, runs over
+//! each block of `c` as soon as its last sum is there (`complete`).
+//!
 //! A transposed operand is no special case: each matrix has a distance between rows and one between columns. Only `b`'s
 //! panels want neighbouring columns next to each other, and where that would need a costly transposition, the whole
 //! product is turned around (`turns_around`): `c^T = b^T a^T`.
 //!
-//! Threads share the work by tiles of `c` alone. Each element is summed by one thread in one order, that of `k`, so results
-//! have the same bits however the tiles are dealt out.
+//! Threads share the work by parts of `c` alone (`grid`). Each element is summed by one thread in one order, that of `k`,
+//! so results have the same bits however the parts are dealt out.
 
 mod calls;
 mod grid;
