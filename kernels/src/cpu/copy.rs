@@ -173,6 +173,12 @@ impl<'a, T: Element> Dense<'a, T> {
         Self { view, copied, element: PhantomData }
     }
 
+    /// The elements of `view`, whatever its type, converted to `T`.
+    pub fn converted(view: View<'a>) -> Self {
+        let same = view.dtype() == T::DTYPE && view.layout.is_contiguous();
+        Self { view, copied: (!same).then(|| cast(view, T::DTYPE)), element: PhantomData }
+    }
+
     /// The elements.
     pub fn as_slice(&self) -> &[T] {
         match &self.copied {

@@ -13,7 +13,7 @@ use crate::{Buffer, DType, Element, Error, Result, View};
 const LANES: usize = 16;
 
 /// Rows of this length fill vector registers on their own.
-const LONG: usize = 64;
+const LONG: usize = 128;
 
 /// Passes over memory that an element of a row costs.
 const COST: usize = 8;
@@ -24,7 +24,10 @@ crate::simd! {
         if len >= LONG {
             for (((x, e), max), sum) in x.chunks_exact(len).zip(e.chunks_exact_mut(len)).zip(max).zip(sum) {
                 *max = largest(x);
-                *sum = exp_long::<FMA, T>(x, *max, e);
+                for (e, &x) in e.iter_mut().zip(x) {
+                    *e = (x - *max).exp_below::<FMA>();
+                }
+                *sum = sum_long(e);
             }
             return;
         }
@@ -35,7 +38,7 @@ crate::simd! {
             }
         }
         for e in e.iter_mut() {
-            *e = e.exp::<FMA>();
+            *e = e.exp_below::<FMA>();
         }
         for (e, sum) in e.chunks_exact(len).zip(sum) {
             *sum = total(e, |i| e[i].wide());
@@ -91,59 +94,45 @@ crate::simd! {
     }
 }
 
-/// `e = exp(x - max)` and its sum, in one pass.
-#[inline(always)]
-fn exp_long<const FMA: bool, T: Real>(x: &[T], max: T, e: &mut [T]) -> f64 {
-    let mut sum = [0.0; LANES];
-    let ((blocks, rest), (e_blocks, e_rest)) = (x.as_chunks::<LANES>(), e.as_chunks_mut::<LANES>());
-    // A few exponentials are added in their own precision before the sum is, which then takes hardly any time.
-    for (blocks, e_blocks) in blocks.chunks(4).zip(e_blocks.chunks_mut(4)) {
-        let mut partial = [T::of(0.0); LANES];
-        for (x, e) in blocks.iter().zip(e_blocks) {
-            exp_block::<FMA, T>(x, max, e, &mut partial);
-        }
-        for (sum, partial) in sum.iter_mut().zip(partial) {
-            *sum += partial.wide();
-        }
-    }
-    // What is left fills a block together with elements whose exponential is 0.
-    let mut last = [T::of(f64::NEG_INFINITY); LANES];
-    let (mut e_last, mut partial) = ([T::of(0.0); LANES], [T::of(0.0); LANES]);
-    last[..rest.len()].copy_from_slice(rest);
-    exp_block::<FMA, T>(&last, max, &mut e_last, &mut partial);
-    e_rest.copy_from_slice(&e_last[..rest.len()]);
-    sum.iter().zip(partial).map(|(sum, partial)| sum + partial.wide()).sum()
-}
-
-/// `e = exp(x - max)`, also added to `partial`.
-#[inline(always)]
-fn exp_block<const FMA: bool, T: Real>(x: &[T; LANES], max: T, e: &mut [T; LANES], partial: &mut [T; LANES]) {
-    for ((&x, e), partial) in x.iter().zip(e).zip(partial) {
-        *e = (x - max).exp::<FMA>();
-        *partial = *partial + *e;
-    }
-}
-
 /// The largest element; NaN is passed over, and shows up in the sum.
 #[inline(always)]
 fn largest<T: Real>(x: &[T]) -> T {
-    let mut best = [[T::of(f64::NEG_INFINITY); LANES]; 4];
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    // Several blocks side by side, since each comparison waits for the one before.
-    for blocks in blocks.chunks(4) {
-        for (best, block) in best.iter_mut().zip(blocks) {
-            for (best, &x) in best.iter_mut().zip(block) {
-                *best = if x > *best { x } else { *best };
-            }
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let nothing = T::of(f64::NEG_INFINITY);
+    if x.len() < LONG {
+        return x.iter().fold(nothing, |best, &x| larger(best, x));
+    }
+    in_lanes(nothing, x, larger)[0]
+}
+
+/// The sum of a long row of positive numbers to a few units in the last place: blocks are added up in their own
+/// precision, side by side, and blocks' sums in double precision.
+#[inline(always)]
+fn sum_long<T: Real>(x: &[T]) -> f64 {
+    x.chunks(1024).map(|x| in_lanes(T::of(0.0), x, |a, b| a + b)[0].wide()).sum()
+}
+
+/// Folds `x` in lanes side by side, then the lanes, in halves, into the first.
+#[inline(always)]
+fn in_lanes<T: Copy>(nothing: T, x: &[T], f: impl Fn(T, T) -> T) -> [T; 4 * LANES] {
+    let mut lanes = [nothing; 4 * LANES];
+    let (blocks, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for block in blocks {
+        for (lane, &x) in lanes.iter_mut().zip(block) {
+            *lane = f(*lane, x);
         }
     }
-    let [mut best, others @ ..] = best;
-    for other in others {
-        for (best, x) in best.iter_mut().zip(other) {
-            *best = if x > *best { x } else { *best };
-        }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = f(*lane, x);
     }
-    best.iter().chain(rest).fold(best[0], |best, &x| if x > best { x } else { best })
+    let mut width = 2 * LANES;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = f(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes
 }
 
 /// The sum of `f(i)` for the places of `x`.

@@ -43,6 +43,8 @@ pub trait Real:
     fn wide(self) -> f64;
     /// `e^x`.
     fn exp<const FMA: bool>(self) -> Self;
+    /// `e^x` for an `x` that is not positive.
+    fn exp_below<const FMA: bool>(self) -> Self;
     /// The square root.
     fn root(self) -> Self;
     /// `self^exponent`.
@@ -63,6 +65,10 @@ impl Real for f32 {
     #[inline(always)]
     fn exp<const FMA: bool>(self) -> Self {
         exp::<FMA>(self)
+    }
+    #[inline(always)]
+    fn exp_below<const FMA: bool>(self) -> Self {
+        exp_below::<FMA>(self)
     }
     #[inline(always)]
     fn root(self) -> Self {
@@ -89,6 +95,10 @@ impl Real for f64 {
     }
     #[inline(always)]
     fn exp<const FMA: bool>(self) -> Self {
+        self.exp()
+    }
+    #[inline(always)]
+    fn exp_below<const FMA: bool>(self) -> Self {
         self.exp()
     }
     #[inline(always)]

@@ -77,7 +77,8 @@ fn places<T: Element, F: Fold<T, Total = T> + Better<T>>(f: F, x: View, axis: us
     let (size, inner) = (shape[axis], shape[axis + 1..].iter().product::<usize>());
     let mut places = Buffer::unspecified(DType::I64, x.len() / size);
     let reader = Reader::<T>::new(x);
-    let chunk = (GRAIN / size).max(1);
+    // Rows are read in stretches of some length.
+    let chunk = (GRAIN / size).max(if inner == 1 { 1 } else { BLOCK / 4 });
     for_parts(places.as_mut_slice::<i64>(), chunk, &|start, places| {
         if inner == 1 {
             let mut stage = Stage::new();

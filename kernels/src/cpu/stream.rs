@@ -22,6 +22,20 @@ pub fn fence() {
     }
 }
 
+/// Asks for `len` elements from `start` on, as far as `x` has them, to be in the cache soon.
+#[inline]
+pub fn fetch<T>(x: &[T], start: usize, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(x) = x.get(start..start + len) {
+        for line in x.chunks((64 / size_of::<T>()).max(1)) {
+            // SAFETY: fetching reads nothing, and every machine of the architecture has the instruction.
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, start, len);
+}
+
 /// As `to.copy_from_slice(from)`, past the caches where the memory is aligned for that; [`fence`] is the caller's.
 pub fn copy<T: Pod>(from: &[T], to: &mut [T]) {
     copy_bytes(cast_slice(from), cast_slice_mut(to));
