@@ -63,6 +63,21 @@ pub struct Adam {
     pub step: u64,
 }
 
+/// What [`Backend::normalize`] takes features to: one number for each feature in every view.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalize<'a> {
+    /// What is subtracted.
+    pub mean: View<'a>,
+    /// What `x` is divided by the root of.
+    pub variance: View<'a>,
+    /// What the quotient is multiplied with.
+    pub gamma: View<'a>,
+    /// What is added at last.
+    pub beta: View<'a>,
+    /// Added to the variance, so that a feature that never changes does not divide by 0.
+    pub epsilon: f64,
+}
+
 /// A device's arithmetic. Object-safe, so that a tensor carries its device as a value.
 pub trait Backend: Debug + Send + Sync {
     /// What users call the device: `cpu`, `reference`, `cuda:0`.
@@ -115,6 +130,11 @@ pub trait Backend: Debug + Send + Sync {
 
     /// `a` (`[.., m, k]`) times `b` (`[.., k, n]`) for equal leading dimensions; floats only.
     fn matmul(&self, a: View, b: View) -> Result<Buffer>;
+    /// A dense layer: `x` (`[.., k]`) times `w` (`[k, n]`) plus `bias` (`[n]`), put through `activation`; floats only.
+    fn linear(&self, x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer>;
+    /// The gradient through an activation whose slope follows from its value ([`Unary::slope_at`]): `dx` from `y = op(x)`
+    /// and `dy`, and the sum of `dx` over all dimensions but the last, which is the gradient of a bias.
+    fn activation_grad(&self, op: Unary, y: View, dy: View) -> Result<(Buffer, Buffer)>;
 
     // By index. An index is an `I64` or `I32`; one outside `0..size` is an error.
 
@@ -141,8 +161,32 @@ pub trait Backend: Debug + Send + Sync {
     fn log_softmax_grad(&self, y: View, dy: View, axis: usize) -> Result<Buffer>;
     /// For each row of `logits` (`[n, classes]`) the loss `-log_softmax(row)[label]`; `labels` are `[n]`, `I64`.
     fn cross_entropy(&self, logits: View, labels: View) -> Result<Buffer>;
+    /// [`Backend::cross_entropy`] together with its gradient for a `dy` of 1: `softmax(row) - one_hot(label)`.
+    fn cross_entropy_with_grad(&self, logits: View, labels: View) -> Result<(Buffer, Buffer)>;
     /// The gradient of [`Backend::cross_entropy`]: `(softmax(row) - one_hot(label)) * dy`, with one `dy` for each row.
     fn cross_entropy_grad(&self, logits: View, labels: View, dy: View) -> Result<Buffer>;
+
+    // Normalisation. Features lie along `axis`; all other dimensions are averaged over.
+
+    /// The mean and the biased variance of each feature.
+    fn moments(&self, x: View, axis: usize) -> Result<(Buffer, Buffer)>;
+    /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+    fn normalize(&self, x: View, axis: usize, how: &Normalize<'_>) -> Result<Buffer>;
+    /// The gradients of [`Backend::normalize`] with respect to `gamma` and `beta`.
+    fn normalize_grad_params(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<(Buffer, Buffer)>;
+    /// The gradient of [`Backend::normalize`] with respect to `x`. Where mean and variance are those of `x` itself,
+    /// `params` are the gradients of `gamma` and `beta`; where they are constants, there are none.
+    fn normalize_grad_input(
+        &self,
+        x: View,
+        dy: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        params: Option<(&Buffer, &Buffer)>,
+    ) -> Result<Buffer>;
+    /// Each row along the last dimension less its mean and over the root of its variance plus `epsilon`, times `gamma`
+    /// plus `beta`, which have the length of a row.
+    fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer>;
 
     // In place, for optimizers. All are row-major, of one float type and length.
 

@@ -155,6 +155,40 @@ unary! {
 }
 
 impl Unary {
+    /// The slope where the value is `y`; `None` where the value does not tell it.
+    ///
+    /// Layers that know it keep their result and need not keep what came before the function.
+    pub fn slope_at(self, y: f64) -> Option<f64> {
+        let above = y > 0.0;
+        Some(match self {
+            Unary::Relu => f64::from(above),
+            Unary::LeakyRelu(slope) if slope >= 0.0 => {
+                if above {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            Unary::Elu(alpha) if alpha >= 0.0 => {
+                if above {
+                    1.0
+                } else {
+                    y + alpha
+                }
+            }
+            Unary::Selu => {
+                if above {
+                    SELU_SCALE
+                } else {
+                    y + SELU_SCALE * SELU_ALPHA
+                }
+            }
+            Unary::Sigmoid => y * (1.0 - y),
+            Unary::Tanh => 1.0 - y * y,
+            _ => return None,
+        })
+    }
+
     /// The value for integers; `None` where the function has none. The result wraps to the type.
     pub fn reference_int(self, x: i64) -> Option<i64> {
         match self {

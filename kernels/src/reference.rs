@@ -7,10 +7,11 @@ mod along;
 mod fused;
 mod index;
 mod matmul;
+mod norm;
 mod pointwise;
 mod step;
 
-use crate::backend::{Adam, ArgReduce, Backend, Reduce, Sgd};
+use crate::backend::{Adam, ArgReduce, Backend, Normalize, Reduce, Sgd};
 use crate::{
     Binary, Bool, Buffer, Compare, DType, Distribution, Element, Error, Layout, RandomKey, Result, Scalar, Unary, View,
     random, with_element,
@@ -104,6 +105,14 @@ impl Backend for Reference {
         matmul::matmul(a, b)
     }
 
+    fn linear(&self, x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer> {
+        matmul::linear(x, w, bias, activation)
+    }
+
+    fn activation_grad(&self, op: Unary, y: View, dy: View) -> Result<(Buffer, Buffer)> {
+        norm::activation_grad(op, y, dy)
+    }
+
     fn gather(&self, x: View, index: View, axis: usize) -> Result<Buffer> {
         index::gather(x, index, axis)
     }
@@ -140,8 +149,39 @@ impl Backend for Reference {
         fused::cross_entropy(logits, labels)
     }
 
+    fn cross_entropy_with_grad(&self, logits: View, labels: View) -> Result<(Buffer, Buffer)> {
+        fused::cross_entropy_with_grad(logits, labels)
+    }
+
     fn cross_entropy_grad(&self, logits: View, labels: View, dy: View) -> Result<Buffer> {
         fused::cross_entropy_grad(logits, labels, dy)
+    }
+
+    fn moments(&self, x: View, axis: usize) -> Result<(Buffer, Buffer)> {
+        norm::moments(x, axis)
+    }
+
+    fn normalize(&self, x: View, axis: usize, how: &Normalize<'_>) -> Result<Buffer> {
+        norm::normalize(x, axis, how)
+    }
+
+    fn normalize_grad_params(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<(Buffer, Buffer)> {
+        norm::normalize_grad_params(x, dy, axis, how)
+    }
+
+    fn normalize_grad_input(
+        &self,
+        x: View,
+        dy: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        params: Option<(&Buffer, &Buffer)>,
+    ) -> Result<Buffer> {
+        norm::normalize_grad_input(x, dy, axis, how, params)
+    }
+
+    fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer> {
+        norm::layer_norm(x, gamma, beta, epsilon)
     }
 
     fn sgd_step(&self, how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()> {

@@ -26,6 +26,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(reductions());
     cases.extend(shapes());
     cases.extend(products_and_indices());
+    cases.extend(layers());
     cases
 }
 
@@ -174,5 +175,34 @@ fn products_and_indices() -> Vec<Case> {
     cases.push(case("index_add", &[&table, &part], move |x| x[0].index_add(&on(&r, &x[0])?, &x[1], 0)));
     let classes = labels(6, 5);
     cases.push(case("cross_entropy", &[&table], move |x| x[0].cross_entropy(&on(&classes, &x[0])?)));
+    cases
+}
+
+/// Operations that are whole layers.
+fn layers() -> Vec<Case> {
+    let (x, w, b) = (uniform(&[2, 3, 5], -1.0, 1.0), uniform(&[5, 4], -1.0, 1.0), uniform(&[4], -1.0, 1.0));
+    let functions = Unary::ALL.iter().filter(|f| f.slope_at(0.5).is_some()).map(|&f| Some(f));
+    let mut cases: Vec<Case> = functions
+        .chain([None, Some(Unary::Gelu)])
+        .map(|f| {
+            let name = format!("linear with {}", f.map_or("nothing", Unary::name));
+            case(&name, &[&x, &w, &b], move |x| x[0].linear(&x[1], Some(&x[2]), f))
+        })
+        .collect();
+    cases.push(case("linear without a bias", &[&x, &w], |x| x[0].linear(&x[1], None, Some(Unary::Tanh))));
+    for axis in 0..3 {
+        let features = x.shape()[axis];
+        let (gamma, beta) = (uniform(&[features], 0.5, 1.5), uniform(&[features], -1.0, 1.0));
+        let (mean, variance) = (uniform(&[features], -0.3, 0.4), uniform(&[features], 0.4, 2.0));
+        cases.push(case(&format!("batch_norm along {axis}"), &[&x, &gamma, &beta], move |x| {
+            Ok(x[0].batch_norm(&x[1], &x[2], axis as isize, 1e-3)?[0].clone())
+        }));
+        cases.push(case(&format!("normalize along {axis}"), &[&x, &gamma, &beta], move |x| {
+            let on = |row: &Tensor| row.to_dtype(x[0].dtype())?.to_device(x[0].device());
+            x[0].normalize([&on(&mean)?, &on(&variance)?], [&x[1], &x[2]], axis as isize, 1e-3)
+        }));
+    }
+    let (gamma, beta) = (uniform(&[5], 0.5, 1.5), uniform(&[5], -1.0, 1.0));
+    cases.push(case("layer_norm", &[&x, &gamma, &beta], |x| x[0].layer_norm(&x[1], &x[2], 1e-3)));
     cases
 }

@@ -56,6 +56,13 @@ fn check(f: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor], order: u32,
     };
     let exact = slope(inputs, false)?.item()?;
 
+    // A rule may use a kernel where its gradient is not to be differentiated, and plain operations where it is.
+    let recorded = slope(inputs, true)?.item()?;
+    if (recorded - exact).abs() > 1e-9 * (1.0 + exact.abs()) {
+        let what = format!("gradient of order {level} is {exact}, and {recorded} where it is recorded");
+        return Err(Error::Gradient(what));
+    }
+
     // Differences lose a third of the digits; a second-order check differentiates values that are exact themselves.
     let tolerance = 1e-6 * (1.0 + numeric.abs().max(exact.abs()));
     if (numeric - exact).abs() > tolerance || !numeric.is_finite() {

@@ -1,9 +1,11 @@
 //! Softmax, log-softmax and cross-entropy: each a kernel forward, a kernel for the gradient, and for that gradient a rule
 //! in plain operations, so that second derivatives work.
 
+use std::sync::OnceLock;
+
 use gradus_kernels::layout::Dims;
 
-use crate::grad::{Grads, Op, Saved, Saves, apply};
+use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{DType, Error, Result, Tensor};
 
 impl Tensor {
@@ -28,7 +30,8 @@ impl Tensor {
             let what = format!("logits {:?} need one i64 label a row, not {dtype} {shape:?}", self.shape());
             return Err(Error::shape("cross_entropy", what));
         }
-        apply(CrossEntropy, &[self, labels])
+        let wants_gradient = self.is_tracked() && is_recording();
+        apply(CrossEntropy { wants_gradient, gradient: OnceLock::new() }, &[self, labels])
     }
 
     fn float(&self, op: &'static str) -> Result<()> {
@@ -94,8 +97,12 @@ softmax_ops! {
     }
 }
 
+/// The gradient costs little beside the loss when both are computed at once, so it is kept if it may be wanted.
 #[derive(Debug)]
-struct CrossEntropy;
+struct CrossEntropy {
+    wants_gradient: bool,
+    gradient: OnceLock<Tensor>,
+}
 
 impl Op for CrossEntropy {
     fn name(&self) -> &'static str {
@@ -108,12 +115,22 @@ impl Op for CrossEntropy {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let [logits, labels] = inputs else { unreachable!("`cross_entropy` passes two inputs") };
-        logits.computed(logits.backend().cross_entropy(logits.view(), labels.view())?, labels.shape())
+        let backend = logits.backend();
+        if !self.wants_gradient {
+            return logits.computed(backend.cross_entropy(logits.view(), labels.view())?, labels.shape());
+        }
+        let (losses, gradient) = backend.cross_entropy_with_grad(logits.view(), labels.view())?;
+        let gradient = logits.computed(gradient, logits.shape())?;
+        _ = self.gradient.set(gradient);
+        logits.computed(losses, labels.shape())
     }
 
     fn backward(&self, saved: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
         let [logits, labels] = saved.inputs()?;
-        grads.wrt(0, || apply(CrossEntropyGrad, &[logits, labels, dy]))
+        grads.wrt(0, || match self.gradient.get() {
+            Some(gradient) if !is_recording() => gradient.mul(&dy.unsqueeze(1)?),
+            _ => apply(CrossEntropyGrad, &[logits, labels, dy]),
+        })
     }
 }
 

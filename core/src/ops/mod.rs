@@ -9,6 +9,8 @@
 //! | [`shape`] | reshape, permute, broadcast, slice, cat, … | ops on layouts |
 //! | [`reduce`] | sums, means, extremes over dimensions; scans | ops |
 //! | [`matmul`] | matrix products | one op |
+//! | [`linear`] | the dense layer: product, bias, activation | one op with gradient kernels |
+//! | [`norm`] | batch and layer normalisation | ops with gradient kernels |
 //! | [`index`] | gather, scatter, index, sort | ops |
 //! | [`fused`] | softmax, log-softmax, cross-entropy | ops with gradient kernels |
 //! | [`step`] | optimizer steps, in place | no ops: nothing is recorded |
@@ -23,7 +25,9 @@ pub mod compare;
 pub mod composed;
 pub mod fused;
 pub mod index;
+pub mod linear;
 pub mod matmul;
+pub mod norm;
 pub mod reduce;
 pub mod shape;
 pub mod step;

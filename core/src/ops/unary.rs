@@ -8,7 +8,7 @@ use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 use gradus_kernels::Unary;
 use gradus_kernels::pointwise::{SELU_ALPHA, SELU_SCALE};
 
-use crate::grad::{Grads, Op, Saved, Saves, apply};
+use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{DType, Error, Result, Tensor};
 
 macro_rules! unary {
@@ -165,6 +165,33 @@ pub fn pointwise(x: &Tensor, f: Unary) -> Result<Tensor> {
     apply(Pointwise(f), &[x])
 }
 
+/// Whether the slope of `f` follows from its value, so that [`through`] knows its gradient.
+pub(super) fn tells_slope(f: Unary) -> bool {
+    f.slope_at(0.0).is_some()
+}
+
+/// The gradient `dx` through `f` from its result `y`; and, where a kernel sums it on the way, its sum over all dimensions
+/// but the last.
+///
+/// The kernel does it in one pass. Plain operations are for gradients that will be differentiated themselves.
+pub(super) fn through(f: Unary, y: &Tensor, dy: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    if !is_recording() {
+        let (dx, sums) = y.backend().activation_grad(f, y.view(), dy.view())?;
+        return Ok((y.computed(dx, y.shape())?, Some(y.computed(sums, &y.shape()[y.rank().saturating_sub(1)..])?)));
+    }
+    let above = || y.gt_scalar(0.0);
+    let dx = match f {
+        Unary::Relu => dy.masked(&above()?)?,
+        Unary::LeakyRelu(slope) => dy.select(&above()?, &(dy * slope))?,
+        Unary::Elu(alpha) => dy.select(&above()?, &(dy * (y + alpha)))?,
+        Unary::Selu => (dy * SELU_SCALE).select(&above()?, &(dy * (y + SELU_SCALE * SELU_ALPHA)))?,
+        Unary::Sigmoid => dy * (y * (1.0 - y)),
+        Unary::Tanh => dy * (1.0 - y * y),
+        _ => return Err(Error::Gradient(format!("{}: core/src/ops/unary.rs has no rule from its value", f.name()))),
+    };
+    Ok((dx, None))
+}
+
 /// Whether the table has a gradient rule for `f`.
 pub fn has_gradient(f: Unary) -> bool {
     saves(f).is_some()
@@ -179,7 +206,7 @@ impl Op for Pointwise {
     }
 
     fn saves(&self) -> Saves {
-        saves(self.0).unwrap_or(Saves::NOTHING)
+        if tells_slope(self.0) { Saves::OUTPUT } else { saves(self.0).unwrap_or(Saves::NOTHING) }
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
@@ -192,6 +219,9 @@ impl Op for Pointwise {
     }
 
     fn backward(&self, saved: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
+        if tells_slope(self.0) {
+            return grads.wrt(0, || Ok(through(self.0, saved.output()?, dy)?.0));
+        }
         grads.wrt(0, || {
             rule(self.0, saved, dy).unwrap_or_else(|| {
                 let name = self.name();

@@ -2,9 +2,9 @@
 
 use super::read::for_parts;
 use super::threads::chunk_len;
-use super::widen::widen;
-use super::{binary, copy, fused, index, reduce, scan_sort, step, unary};
-use crate::backend::{Adam, ArgReduce, Backend, Reduce, Sgd};
+use super::widen::{widen, widen_pair};
+use super::{binary, copy, fused, index, matmul, norm, reduce, scan_sort, slope, step, unary};
+use crate::backend::{Adam, ArgReduce, Backend, Normalize, Reduce, Sgd};
 use crate::{
     Binary, Buffer, Compare, DType, Distribution, Error, Layout, RandomKey, Result, Scalar, Unary, View, random,
     with_element,
@@ -93,7 +93,18 @@ impl Backend for Cpu {
     }
 
     fn matmul(&self, a: View, b: View) -> Result<Buffer> {
-        widen([a, b], |[a, b]| super::matmul::matmul(a, b))
+        widen([a, b], |[a, b]| matmul::matmul(a, b))
+    }
+
+    fn linear(&self, x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer> {
+        match bias {
+            Some(bias) => widen([x, w, bias], |[x, w, bias]| matmul::linear(x, w, Some(bias), activation)),
+            None => widen([x, w], |[x, w]| matmul::linear(x, w, None, activation)),
+        }
+    }
+
+    fn activation_grad(&self, op: Unary, y: View, dy: View) -> Result<(Buffer, Buffer)> {
+        widen_pair([y, dy], |[y, dy]| slope::activation_grad(op, y, dy))
     }
 
     fn gather(&self, x: View, index: View, axis: usize) -> Result<Buffer> {
@@ -132,8 +143,54 @@ impl Backend for Cpu {
         widen([logits], |[logits]| fused::cross_entropy(logits, labels))
     }
 
+    fn cross_entropy_with_grad(&self, logits: View, labels: View) -> Result<(Buffer, Buffer)> {
+        widen_pair([logits], |[logits]| fused::cross_entropy_with_grad(logits, labels))
+    }
+
     fn cross_entropy_grad(&self, logits: View, labels: View, dy: View) -> Result<Buffer> {
         widen([logits, dy], |[logits, dy]| fused::cross_entropy_grad(logits, labels, dy))
+    }
+
+    fn moments(&self, x: View, axis: usize) -> Result<(Buffer, Buffer)> {
+        widen_pair([x], |[x]| norm::moments(x, axis))
+    }
+
+    fn normalize(&self, x: View, axis: usize, how: &Normalize<'_>) -> Result<Buffer> {
+        widen([x, how.mean, how.variance, how.gamma, how.beta], |[x, mean, variance, gamma, beta]| {
+            norm::normalize(x, axis, &Normalize { mean, variance, gamma, beta, ..*how })
+        })
+    }
+
+    fn normalize_grad_params(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<(Buffer, Buffer)> {
+        widen_pair([x, dy, how.mean, how.variance], |[x, dy, mean, variance]| {
+            norm::normalize_grad_params(x, dy, axis, &Normalize { mean, variance, ..*how })
+        })
+    }
+
+    fn normalize_grad_input(
+        &self,
+        x: View,
+        dy: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        params: Option<(&Buffer, &Buffer)>,
+    ) -> Result<Buffer> {
+        let Some((dgamma, dbeta)) = params else {
+            return widen([x, dy, how.mean, how.variance, how.gamma], |[x, dy, mean, variance, gamma]| {
+                norm::normalize_grad_input(x, dy, axis, &Normalize { mean, variance, gamma, ..*how }, None)
+            });
+        };
+        let row = Layout::contiguous(&[dgamma.len()]);
+        let sums = [dgamma, dbeta].map(|sums| View::new(sums, &row));
+        let [mean, variance, gamma] = [how.mean, how.variance, how.gamma];
+        widen([x, dy, mean, variance, gamma, sums[0], sums[1]], |[x, dy, mean, variance, gamma, dgamma, dbeta]| {
+            let how = Normalize { mean, variance, gamma, ..*how };
+            norm::normalize_grad_input(x, dy, axis, &how, Some((dgamma.buffer, dbeta.buffer)))
+        })
+    }
+
+    fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer> {
+        widen([x, gamma, beta], |[x, gamma, beta]| norm::layer_norm(x, gamma, beta, epsilon))
     }
 
     fn sgd_step(&self, how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()> {

@@ -2,11 +2,13 @@
 //!
 //! Exponentials are taken over whole blocks of rows, so that they fill vector registers however short a row is.
 
+use smallvec::SmallVec;
+
 use super::copy::{Dense, with_axis_last};
 use super::index::indices;
 use super::math::Real;
 use super::read::{BLOCK, for_parts};
-use super::threads::GRAIN;
+use super::threads::{GRAIN, for_chunks};
 use crate::{Buffer, DType, Element, Error, Result, View};
 
 /// How many elements are worked on side by side.
@@ -215,6 +217,45 @@ pub fn cross_entropy(logits: View, labels: View) -> Result<Buffer> {
         });
     });
     Ok(losses)
+}
+
+/// [`cross_entropy`] and its gradient for a `dy` of 1, in one pass over the exponentials.
+pub fn cross_entropy_with_grad(logits: View, labels: View) -> Result<(Buffer, Buffer)> {
+    let len = logits.shape()[1];
+    let labels = indices("cross_entropy", labels, len)?;
+    with_real!("cross_entropy", logits.dtype(), T => {
+        let mut dx = Buffer::unspecified(T::DTYPE, logits.len());
+        let mut losses = Buffer::unspecified(T::DTYPE, labels.len());
+        let x = Dense::<T>::new(logits);
+        let together = rows_at_once(len, BLOCK);
+        let piece = together * (GRAIN / COST / (together * len).max(1)).max(1);
+        {
+            let dx = dx.as_mut_slice::<T>().chunks_mut((piece * len).max(1));
+            let mut parts: SmallVec<[_; 4]> = dx.zip(losses.as_mut_slice::<T>().chunks_mut(piece)).collect();
+            for_chunks(&mut parts, 1, &|i, parts| {
+                for (dx, losses) in parts {
+                    let x = &x.as_slice()[i * piece * len..][..dx.len()];
+                    losses_and_grads(x, &labels[i * piece..], len, dx, losses);
+                }
+            });
+        }
+        Ok((losses, dx))
+    })
+}
+
+fn losses_and_grads<T: Real>(x: &[T], labels: &[usize], len: usize, dx: &mut [T], losses: &mut [T]) {
+    let mut rows = Rows::<T>::new(len);
+    let together = rows.max.len();
+    let blocks = x.chunks(together * len).zip(dx.chunks_mut(together * len)).zip(losses.chunks_mut(together));
+    for (((x, dx), losses), labels) in blocks.zip(labels.chunks(together)) {
+        rows.exp(x, dx);
+        divide_rows(dx, len, &rows.sum);
+        for (i, (loss, &label)) in losses.iter_mut().zip(labels).enumerate() {
+            let at = i * len + label;
+            *loss = T::of(rows.sum[i].ln() - (x[at].wide() - rows.max[i].wide()));
+            dx[at] = dx[at] - T::of(1.0);
+        }
+    }
 }
 
 /// The gradient of [`cross_entropy`].

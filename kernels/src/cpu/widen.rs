@@ -11,17 +11,34 @@ fn is_narrow(dtype: DType) -> bool {
 
 /// What `f` makes of `views`, the narrow ones of which it gets as `f32`; a result in `f32` is rounded to their type.
 pub fn widen<const N: usize>(views: [View; N], f: impl FnOnce([View; N]) -> Result<Buffer>) -> Result<Buffer> {
+    widen_to(views, |views| Ok([f(views)?])).map(|[y]| y)
+}
+
+/// [`widen`] for kernels with two results.
+pub fn widen_pair<const N: usize>(
+    views: [View; N],
+    f: impl FnOnce([View; N]) -> Result<(Buffer, Buffer)>,
+) -> Result<(Buffer, Buffer)> {
+    widen_to(views, |views| f(views).map(|(y, z)| [y, z])).map(|[y, z]| (y, z))
+}
+
+fn widen_to<const N: usize, const M: usize>(
+    views: [View; N],
+    f: impl FnOnce([View; N]) -> Result<[Buffer; M]>,
+) -> Result<[Buffer; M]> {
     let Some(narrow) = views.iter().map(View::dtype).find(|&dtype| is_narrow(dtype)) else {
         return f(views);
     };
     let wide =
         views.map(|view| is_narrow(view.dtype()).then(|| (cast(view, DType::F32), Layout::contiguous(view.shape()))));
-    let y = f(array::from_fn(|i| match &wide[i] {
+    let results = f(array::from_fn(|i| match &wide[i] {
         Some((buffer, layout)) => View::new(buffer, layout),
         None => views[i],
     }))?;
-    let layout = Layout::contiguous(&[y.len()]);
-    Ok(if y.dtype() == DType::F32 { cast(View::new(&y, &layout), narrow) } else { y })
+    Ok(results.map(|y| {
+        let layout = Layout::contiguous(&[y.len()]);
+        if y.dtype() == DType::F32 { cast(View::new(&y, &layout), narrow) } else { y }
+    }))
 }
 
 /// Runs `f` on buffers that it changes in place, all of the gradient's type and length; as `f32` where that is narrow.

@@ -2,7 +2,7 @@
 
 use super::index::indices;
 use super::{floats, lanes, write};
-use crate::{Buffer, Result, View};
+use crate::{Buffer, Layout, Result, View};
 
 pub fn softmax(x: View, axis: usize) -> Result<Buffer> {
     let values = floats("softmax", x)?;
@@ -64,6 +64,12 @@ pub fn cross_entropy(logits: View, labels: View) -> Result<Buffer> {
         log_sum - (values[row[label]] - max)
     });
     Ok(write(logits.dtype(), losses))
+}
+
+pub fn cross_entropy_with_grad(logits: View, labels: View) -> Result<(Buffer, Buffer)> {
+    let rows = Layout::contiguous(&[logits.shape()[0]]);
+    let ones = Buffer::full(logits.dtype(), rows.len(), 1.0.into());
+    Ok((cross_entropy(logits, labels)?, cross_entropy_grad(logits, labels, View::new(&ones, &rows))?))
 }
 
 pub fn cross_entropy_grad(logits: View, labels: View, dy: View) -> Result<Buffer> {

@@ -1,6 +1,8 @@
 //! Activation functions by name.
 
 use gradus_core::Tensor;
+use gradus_core::kernels::Unary;
+use gradus_core::ops::unary::pointwise;
 
 use crate::named::named;
 use crate::{Ctx, Module, Result};
@@ -58,31 +60,39 @@ named! {
 }
 
 impl Activation {
+    /// The function of one number; `None` for none at all, and for those of whole rows.
+    pub const fn function(&self) -> Option<Unary> {
+        Some(match *self {
+            Activation::Linear | Activation::Softmax | Activation::LogSoftmax => return None,
+            Activation::Relu => Unary::Relu,
+            Activation::Relu6 => Unary::Relu6,
+            Activation::LeakyRelu(slope) => Unary::LeakyRelu(slope),
+            Activation::Elu(alpha) => Unary::Elu(alpha),
+            Activation::Selu => Unary::Selu,
+            Activation::Celu(alpha) => Unary::Celu(alpha),
+            Activation::Softplus => Unary::Softplus,
+            Activation::Softsign => Unary::Softsign,
+            Activation::Sigmoid => Unary::Sigmoid,
+            Activation::LogSigmoid => Unary::LogSigmoid,
+            Activation::HardSigmoid => Unary::HardSigmoid,
+            Activation::Tanh => Unary::Tanh,
+            Activation::HardTanh => Unary::HardTanh,
+            Activation::HardSwish => Unary::HardSwish,
+            Activation::Silu => Unary::Silu,
+            Activation::Gelu => Unary::Gelu,
+            Activation::GeluTanh => Unary::GeluTanh,
+            Activation::Mish => Unary::Mish,
+            Activation::Exponential => Unary::Exp,
+        })
+    }
+
     /// The function's values.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(match *self {
-            Activation::Linear => x.clone(),
-            Activation::Relu => x.relu()?,
-            Activation::Relu6 => x.relu6()?,
-            Activation::LeakyRelu(slope) => x.leaky_relu(slope)?,
-            Activation::Elu(alpha) => x.elu(alpha)?,
-            Activation::Selu => x.selu()?,
-            Activation::Celu(alpha) => x.celu(alpha)?,
-            Activation::Softplus => x.softplus()?,
-            Activation::Softsign => x.softsign()?,
-            Activation::Sigmoid => x.sigmoid()?,
-            Activation::LogSigmoid => x.log_sigmoid()?,
-            Activation::HardSigmoid => x.hard_sigmoid()?,
-            Activation::Tanh => x.tanh()?,
-            Activation::HardTanh => x.hard_tanh()?,
-            Activation::HardSwish => x.hard_swish()?,
-            Activation::Silu => x.silu()?,
-            Activation::Gelu => x.gelu()?,
-            Activation::GeluTanh => x.gelu_tanh()?,
-            Activation::Mish => x.mish()?,
-            Activation::Exponential => x.exp()?,
-            Activation::Softmax => x.softmax(-1)?,
-            Activation::LogSoftmax => x.log_softmax(-1)?,
+        Ok(match (self.function(), self) {
+            (Some(function), _) => pointwise(x, function)?,
+            (None, Activation::Softmax) => x.softmax(-1)?,
+            (None, Activation::LogSoftmax) => x.log_softmax(-1)?,
+            (None, _) => x.clone(),
         })
     }
 

@@ -102,37 +102,26 @@ impl Module for BatchNorm {
         let Some(axis) = axis else {
             return Err(self.mismatch(x.shape().get(1..).unwrap_or_default(), x.rank().saturating_sub(1)));
         };
-        // Sizes of 1 behind the features, so that they broadcast.
-        let mut row = vec![1; x.rank() - axis];
-        row[0] = x.shape()[axis];
-        let lift = |param: &Param| param.value().reshape(&row);
-
-        let frozen = self.moving_mean.is_frozen() || self.moving_variance.is_frozen();
-        let (centred, variance) = if ctx.training && !frozen {
-            let over: Vec<isize> = (0..x.rank()).filter(|&other| other != axis).map(|axis| axis as isize).collect();
-            let count = x.len() / x.shape()[axis].max(1);
-            if over.is_empty() || count == 0 || (self.options.unbiased && count == 1) {
-                let what = format!("batch_norm: a batch of shape {:?} has {count} numbers a feature", x.shape());
-                return Err(Error::Config(format!("{what}; training needs a spread: use a larger batch")));
-            }
-            let mean = x.mean_keepdim(&over)?;
-            let centred = x.sub(&mean)?;
-            let variance = centred.square()?.mean_keepdim(&over)?;
-            self.remember(&mean, &variance, count)?;
-            (centred, variance)
-        } else {
-            (x.sub(&lift(&self.moving_mean)?)?, lift(&self.moving_variance)?)
+        // What is not learned is as it would be before any learning.
+        let row = |param: &Option<Param>, fixed: f64| match param {
+            Some(param) => Ok(param.value()),
+            None => Tensor::full(&[x.shape()[axis]], fixed, x.dtype(), x.device()),
         };
-        // The small tensors are combined first, so that only two passes over the batch are left.
-        let mut factor = variance.add_scalar(self.options.epsilon)?.rsqrt()?;
-        if let Some(gamma) = &self.gamma {
-            factor = factor.mul(&lift(gamma)?)?;
+        let (gamma, beta) = (row(&self.gamma, 1.0)?, row(&self.beta, 0.0)?);
+        let epsilon = self.options.epsilon;
+
+        if !ctx.training || self.moving_mean.is_frozen() || self.moving_variance.is_frozen() {
+            let (mean, variance) = (self.moving_mean.value(), self.moving_variance.value());
+            return Ok(x.normalize([&mean, &variance], [&gamma, &beta], axis as isize, epsilon)?);
         }
-        let y = centred.mul(&factor)?;
-        match &self.beta {
-            Some(beta) => Ok(y.add(&lift(beta)?)?),
-            None => Ok(y),
+        let count = x.len() / x.shape()[axis].max(1);
+        if x.rank() < 2 || count == 0 || (self.options.unbiased && count == 1) {
+            let what = format!("batch_norm: a batch of shape {:?} has {count} numbers a feature", x.shape());
+            return Err(Error::Config(format!("{what}; training needs a spread: use a larger batch")));
         }
+        let [y, mean, variance] = x.batch_norm(&gamma, &beta, axis as isize, epsilon)?;
+        self.remember(&mean, &variance, count)?;
+        Ok(y)
     }
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {

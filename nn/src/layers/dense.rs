@@ -1,5 +1,6 @@
 //! The dense layer.
 
+use gradus_core::kernels::Unary;
 use gradus_core::{RandomKey, Tensor};
 
 use super::Activation;
@@ -58,22 +59,27 @@ impl Dense {
         Ok(Self { kernel, bias: bias.then(draw).transpose()?, activation: activation.clone() })
     }
 
-    fn sums(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.kernel.value())?;
-        match &self.bias {
-            Some(bias) => Ok(y.add(&bias.value())?),
-            None => Ok(y),
-        }
+    /// The sums, put through `function` in the same pass.
+    fn sums(&self, x: &Tensor, function: Option<Unary>) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(Param::value);
+        Ok(x.linear(&self.kernel.value(), bias.as_ref(), function)?)
     }
 }
 
 impl Module for Dense {
     fn forward(&self, x: &Tensor, _: &Ctx) -> Result<Tensor> {
-        self.activation.apply(&self.sums(x)?)
+        match self.activation.function() {
+            None => self.activation.apply(&self.sums(x, None)?),
+            function => self.sums(x, function),
+        }
     }
 
-    fn forward_raw(&self, x: &Tensor, _: &Ctx) -> Result<(Tensor, Activation)> {
-        self.activation.apply_raw(self.sums(x)?)
+    fn forward_raw(&self, x: &Tensor, ctx: &Ctx) -> Result<(Tensor, Activation)> {
+        match self.activation {
+            // Losses want to see what comes before these.
+            Activation::Softmax | Activation::Sigmoid => self.activation.apply_raw(self.sums(x, None)?),
+            _ => Ok((self.forward(x, ctx)?, Activation::Linear)),
+        }
     }
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {

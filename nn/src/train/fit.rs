@@ -57,7 +57,8 @@ impl<'a> Trainer<'a> {
         let (raw, left) = self.model.forward_raw(&batch.inputs, &ctx)?;
         let loss = self.loss.value(&raw, &left, &batch.targets)?;
         let value = loss.item()?;
-        let raw = raw.detach();
+        // Not to hold on to the graph, whose weights are about to change in place.
+        let raw = { raw }.detach();
         let counts =
             self.metrics.iter().map(|metric| metric.count(&raw, &left, &batch.targets)).collect::<Result<_>>()?;
         if value.is_finite() {
