@@ -30,6 +30,8 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/matmul/vector.rs",
     "kernels/src/cpu/simd.rs",
     "kernels/src/cpu/stream.rs",
+    "kernels/src/cpu/threads.rs",
+    "kernels/src/cpu/threads/board.rs",
     "kernels/src/cpu/transpose.rs",
 ];
 

@@ -4,20 +4,20 @@
 //! the order of the chunks: the same bits at any thread count. Work that is too small to pay for waking another thread
 //! runs on the calling one.
 //!
-//! The thread that first computes becomes a worker itself: it hands out halves and takes back what nobody stole, which
-//! costs next to nothing, where any other caller sleeps until a worker has done it all.
-//!
-//! Waking a sleeping thread takes longer than most of a small network's kernels: over a hundred microseconds on a virtual
-//! machine, against two for handing work to a thread that is awake. So a worker that has had work goes on looking for more
-//! for a while ([`stay_awake`]) before it sleeps, as OpenMP's do.
+//! Threads come from rayon, which starts them and puts them to sleep; the thread that first computes is one of them. Waking
+//! a sleeping thread takes longer than most of a small network's kernels: over a hundred microseconds on a virtual machine.
+//! So a worker that has had work looks for more for a while ([`stay_awake`]), as OpenMP's do, and finds it on a [`board`]
+//! without any detour: there a caller shares tasks in less than a microsecond, and never waits for a sleeper.
 
-use std::cell::Cell;
+mod board;
+
+use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
-
+use self::board::Parts;
 use crate::{Error, Result};
 
 /// How much work a chunk is at least, in passes of one element: some ten microseconds, several times what it costs to wake
@@ -35,11 +35,6 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// How many workers stay awake, or were asked to.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// Whether this thread takes part in parallel work, or stays awake for it, further up on its stack.
-    static TAKES_PART: Cell<bool> = const { Cell::new(false) };
-}
 
 /// Sets how many threads kernels use; to be called once, before the first kernel. With 1 no thread is ever woken.
 ///
@@ -88,34 +83,30 @@ pub fn run<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     if threads() == 1 || rayon::current_thread_index().is_some() { f() } else { rayon::scope(|_| f()) }
 }
 
-/// Runs `f`, which spreads work, with all workers awake.
-fn with_workers_awake<R>(f: impl FnOnce() -> R) -> R {
-    let missing = threads().saturating_sub(1 + AWAKE.load(Relaxed));
+/// Asks for workers that are not awake. There may be more threads than cores, but those would only take turns.
+fn wake_workers() {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let missing = threads().min(cores).saturating_sub(1 + AWAKE.load(Relaxed));
     if missing > 0 {
         AWAKE.fetch_add(missing, Relaxed);
         (0..missing).for_each(|_| rayon::spawn(stay_awake));
     }
-    let before = TAKES_PART.replace(true);
-    let result = f();
-    TAKES_PART.set(before);
-    result
 }
 
-/// Does whatever work there is until there was none for [`LINGER`].
+/// Helps whoever has work to share, until nobody had any for [`LINGER`].
 fn stay_awake() {
-    // A thread that waits for its own work to be done must not look for more here: it would miss the end of its wait.
-    if !TAKES_PART.replace(true) {
-        let mut idle = Instant::now();
-        while idle.elapsed() < LINGER {
-            if rayon::yield_now() == Some(rayon::Yield::Executed) {
-                idle = Instant::now();
-            } else {
-                (0..64).for_each(|_| std::hint::spin_loop());
-                // Whoever else wants this core gets it.
-                std::thread::yield_now();
-            }
+    let mut idle = Instant::now();
+    while idle.elapsed() < LINGER {
+        let mut looks = 0;
+        while looks < 256 && !board::help() {
+            std::hint::spin_loop();
+            looks += 1;
         }
-        TAKES_PART.set(false);
+        // Between looks at the board, whatever else rayon may have.
+        if looks < 256 || rayon::yield_now() == Some(rayon::Yield::Executed) {
+            idle = Instant::now();
+        }
     }
     AWAKE.fetch_sub(1, Relaxed);
 }
@@ -135,11 +126,10 @@ pub fn chunk_len(len: usize, cost: usize) -> usize {
 /// instead of once for every kernel; a call costs nothing beside a chunk's work.
 pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let chunk = chunk.max(1);
-    if y.len() <= chunk || threads() == 1 {
-        y.chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y));
-    } else {
-        with_workers_awake(|| y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| f(i * chunk, y)));
-    }
+    let count = y.len().div_ceil(chunk);
+    let parts = Parts::new(y);
+    // SAFETY: `y` is borrowed until all tasks are done, and each task has a chunk of its own.
+    for_tasks(count, &|i| f(i * chunk, unsafe { parts.part(i * chunk, chunk) }));
 }
 
 /// `f(range)` for consecutive ranges of `chunk` numbers that cover `0..len`, in order.
@@ -151,20 +141,29 @@ pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: &(dyn Fn(Range<usize>) -
 
 /// `f(0)`, `f(1)`, … up to `count`, in order; each is worth a chunk's work.
 pub fn map_tasks<R: Send>(count: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<R> {
-    if count <= 1 || threads() == 1 {
-        (0..count).map(f).collect()
-    } else {
-        with_workers_awake(|| (0..count).into_par_iter().map(f).collect())
-    }
+    let mut results: Vec<MaybeUninit<R>> = Vec::with_capacity(count);
+    results.resize_with(count, MaybeUninit::uninit);
+    let parts = Parts::new(&mut results);
+    for_tasks(count, &|i| {
+        // SAFETY: `results` is borrowed until all tasks are done, and each task has an element of its own.
+        let result = unsafe { parts.part(i, 1) };
+        result[0].write(f(i));
+    });
+    // SAFETY: every task has written its element; had one panicked, so would have `for_tasks`.
+    results.into_iter().map(|result| unsafe { result.assume_init() }).collect()
 }
 
 /// Calls `f(0)`, `f(1)`, … up to `count` in any order; each is worth a chunk's work.
+///
+/// Tasks that come up within a task, or while another thread shares its own, run on the thread that has them.
 pub fn for_tasks(count: usize, f: &(dyn Fn(usize) + Sync)) {
-    if count <= 1 || threads() == 1 {
-        (0..count).for_each(f);
-    } else {
-        with_workers_awake(|| (0..count).into_par_iter().for_each(f));
+    if count > 1 && threads() > 1 {
+        wake_workers();
+        if board::share(count, f) {
+            return;
+        }
     }
+    (0..count).for_each(f);
 }
 
 #[cfg(test)]
