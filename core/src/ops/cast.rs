@@ -28,6 +28,16 @@ impl Tensor {
     }
 }
 
+/// All tensors in the one type that takes them in.
+pub(super) fn same_types<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
+    let dtype = tensors.iter().fold(tensors[0].dtype(), |dtype, x| combine_types(dtype, x.dtype()));
+    let mut same = tensors.map(Tensor::clone);
+    for x in same.iter_mut().filter(|x| x.dtype() != dtype) {
+        *x = x.to_dtype(dtype)?;
+    }
+    Ok(same)
+}
+
 #[derive(Debug)]
 struct Cast {
     from: DType,

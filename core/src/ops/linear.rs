@@ -7,6 +7,7 @@
 use gradus_kernels::Unary;
 use gradus_kernels::layout::Dims;
 
+use super::cast::same_types;
 use super::unary::{pointwise, tells_slope, through};
 use crate::grad::{Grads, Op, Saved, Saves, apply};
 use crate::{Error, Result, Tensor};
@@ -23,8 +24,8 @@ impl Tensor {
         };
         let op = Linear { bias: bias.is_some(), activation: fused };
         let y = match bias {
-            Some(bias) => apply(op, &[self, w, bias])?,
-            None => apply(op, &[self, w])?,
+            Some(bias) => apply(op, &same_types([self, w, bias])?.each_ref())?,
+            None => apply(op, &same_types([self, w])?.each_ref())?,
         };
         after.map_or(Ok(y.clone()), |f| pointwise(&y, f))
     }
@@ -52,10 +53,9 @@ impl Op for Linear {
             ([.., k], [rows, n]) => k == rows && bias.is_none_or(|bias| bias.shape() == [*n]),
             _ => false,
         };
-        let alike = inputs.iter().all(|input| (input.dtype(), input.device()) == (x.dtype(), x.device()));
-        if !fits || !alike || !x.dtype().is_float() {
+        if !fits || inputs.iter().any(|input| input.device() != x.device()) || !x.dtype().is_float() {
             let all: Vec<String> = inputs.iter().map(|input| show(input)).collect();
-            let what = "input [.., k], weights [k, n] and bias [n] of one float type on one device are needed";
+            let what = "input [.., k], weights [k, n] and bias [n] of floats on one device are needed";
             return Err(Error::shape("linear", format!("{what}, not {}", all.join(", "))));
         }
         let mut shape: Dims = x.shape().into();
@@ -124,7 +124,10 @@ mod tests {
         let (x, w, b) = (ramp(&[2, 3]), ramp(&[3, 4]), ramp(&[5]));
         let error = x.linear(&w, Some(&b), None).unwrap_err().to_string();
         assert!(error.ends_with("not f32 [2, 3] on cpu, f32 [3, 4] on cpu, f32 [5] on cpu"), "{error}");
-        assert!(x.linear(&w.to_dtype(DType::F64).unwrap(), None, None).is_err());
+        let wide = x.linear(&w.to_dtype(DType::F64).unwrap(), None, None).unwrap();
+        assert_eq!(wide.dtype(), DType::F64);
+        let whole = [&x, &w].map(|x| x.to_dtype(DType::I64).unwrap());
+        assert!(whole[0].linear(&whole[1], None, None).is_err());
         assert!(x.linear(&b, None, None).is_err());
     }
 }

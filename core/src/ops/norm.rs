@@ -8,6 +8,7 @@ use std::cell::OnceCell;
 use gradus_kernels::backend;
 use gradus_kernels::layout::Dims;
 
+use super::cast::same_types;
 use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{Error, Result, Tensor};
 
@@ -22,11 +23,12 @@ impl Tensor {
             let what = format!("needs floats, and at least one a feature, not {} {:?}", self.dtype(), self.shape());
             return Err(Error::shape("batch_norm", what));
         }
-        let (mean, variance) = self.backend().moments(self.view(), axis)?;
-        let features = &self.shape()[axis..=axis];
-        let (mean, variance) = (self.computed(mean, features)?, self.computed(variance, features)?);
+        let [x, gamma, beta] = same_types([self, gamma, beta])?;
+        let (mean, variance) = x.backend().moments(x.view(), axis)?;
+        let features = &x.shape()[axis..=axis];
+        let (mean, variance) = (x.computed(mean, features)?, x.computed(variance, features)?);
         let op = Normalize { axis, epsilon, mean: mean.clone(), variance: variance.clone(), of_input: true };
-        Ok([apply(op, &[self, gamma, beta])?, mean, variance])
+        Ok([apply(op, &[&x, &gamma, &beta])?, mean, variance])
     }
 
     /// [`Tensor::batch_norm`] with a given mean and variance, which are constants.
@@ -38,14 +40,14 @@ impl Tensor {
         epsilon: f64,
     ) -> Result<Tensor> {
         let axis = self.axis("normalize", axis)?;
-        let (mean, variance) = (mean.detach(), variance.detach());
-        apply(Normalize { axis, epsilon, mean, variance, of_input: false }, &[self, gamma, beta])
+        let [x, gamma, beta, mean, variance] = same_types([self, gamma, beta, &mean.detach(), &variance.detach()])?;
+        apply(Normalize { axis, epsilon, mean, variance, of_input: false }, &[&x, &gamma, &beta])
     }
 
     /// Layer normalisation (Ba, Kiros and Hinton 2016): each row along the last dimension with mean 0 and variance 1, times
     /// `gamma` plus `beta`, which have the length of a row.
     pub fn layer_norm(&self, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
-        apply(LayerNorm(epsilon), &[self, gamma, beta])
+        apply(LayerNorm(epsilon), &same_types([self, gamma, beta])?.each_ref())
     }
 }
 
@@ -115,8 +117,9 @@ impl Op for Normalize {
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let [x, gamma, beta] = inputs else { unreachable!("every use passes three inputs") };
         let rows = [&self.mean, &self.variance, gamma, beta];
-        let alike = rows.iter().all(|row| (row.dtype(), row.device()) == (x.dtype(), x.device()));
-        if !alike || rows.iter().any(|row| row.shape() != [x.shape()[self.axis]]) {
+        if rows.iter().any(|row| row.device() != x.device())
+            || rows.iter().any(|row| row.shape() != [x.shape()[self.axis]])
+        {
             let (rows, shape) = (rows.map(Tensor::shape), x.shape());
             let what = format!("mean, variance, gamma and beta {rows:?} are not rows of dimension {} of", self.axis);
             return Err(Error::shape("normalize", format!("{what} {} {shape:?} on {}", x.dtype(), x.device())));
@@ -163,7 +166,7 @@ impl Op for LayerNorm {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let [x, gamma, beta] = inputs else { unreachable!("`layer_norm` passes three inputs") };
-        let alike = [gamma, beta].iter().all(|row| (row.dtype(), row.device()) == (x.dtype(), x.device()));
+        let alike = [gamma, beta].iter().all(|row| row.device() == x.device());
         let row = x.shape().last().map(std::slice::from_ref);
         if !alike || !x.dtype().is_float() || row != Some(gamma.shape()) || row != Some(beta.shape()) {
             let (gamma, beta) = (gamma.shape(), beta.shape());

@@ -120,6 +120,9 @@ fn total(len: usize, f: impl Fn(usize) -> f64) -> f64 {
     (whole..len).map(f).sum::<f64>() + partial.iter().sum::<f64>()
 }
 
+/// Writes two sums over some rows for each of some features.
+type Part<'a> = dyn Fn(Range<usize>, Range<usize>, [&mut [f64]; 2]) + Sync + 'a;
+
 /// How the elements stand around the dimension of features.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -142,11 +145,7 @@ impl Shape {
 
     /// Two sums for every feature: `part(rows, features, sums)` for every piece of the elements, which is some rows of some
     /// features, or all runs of some features; then `merge(total, rows so far, part, its rows)` in order.
-    fn gather(
-        self,
-        part: &(dyn Fn(Range<usize>, Range<usize>, [&mut [f64]; 2]) + Sync),
-        merge: impl Fn([&mut f64; 2], usize, [f64; 2], usize),
-    ) -> Sums {
+    fn gather(self, part: &Part<'_>, merge: impl Fn([&mut f64; 2], usize, [f64; 2], usize)) -> Sums {
         let Self { outer, features, inner } = self;
         let side = if inner == 1 { features.min(SIDE) } else { (PIECE / self.count().max(1)).clamp(1, features) };
         let rows = if inner == 1 { (PIECE / side).max(1) } else { outer };

@@ -60,14 +60,11 @@ table! {
     Tanh: |y, dy| dy * (T::of(1.0) - y * y);
 }
 
+/// Writes `dx` from `y` and `dy`, and adds its sums.
+type Rows<'a, T> = dyn Fn(&[T], &[T], &mut [T], &mut [f64]) + Sync + 'a;
+
 /// Runs `f` over pieces of whole rows, which depend on the shape alone, and adds their sums in order.
-fn all<T: Real>(
-    y: &[T],
-    dy: &[T],
-    dx: &mut [T],
-    width: usize,
-    f: &(dyn Fn(&[T], &[T], &mut [T], &mut [f64]) + Sync),
-) -> Buffer {
+fn all<T: Real>(y: &[T], dy: &[T], dx: &mut [T], width: usize, f: &Rows<'_, T>) -> Buffer {
     let piece = (2 * GRAIN / width).max(1) * width;
     let mut sums = Buffer::unspecified(DType::F64, width * dx.len().div_ceil(piece).max(1));
     let parts = sums.as_mut_slice::<f64>();
