@@ -136,36 +136,50 @@ mod x86 {
     /// As there.
     #[target_feature(enable = "avx2")]
     pub unsafe fn square_avx2<const STREAM: bool>(x: *const u32, stride: usize, y: *mut u32, row_stride: usize) {
-        // The halves of a line one after the other.
-        for (r, c) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
-            let mut a = [_mm256_setzero_si256(); 8];
-            let mut b = a;
-            for (i, a) in a.iter_mut().enumerate() {
-                // SAFETY: the caller's promise.
-                *a = unsafe { _mm256_loadu_si256(x.add((c + i) * stride + r).cast()) };
-            }
-            for i in 0..4 {
-                b[2 * i] = _mm256_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
-                b[2 * i + 1] = _mm256_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
-            }
-            for i in 0..2 {
-                a[4 * i] = _mm256_unpacklo_epi64(b[4 * i], b[4 * i + 2]);
-                a[4 * i + 1] = _mm256_unpackhi_epi64(b[4 * i], b[4 * i + 2]);
-                a[4 * i + 2] = _mm256_unpacklo_epi64(b[4 * i + 1], b[4 * i + 3]);
-                a[4 * i + 3] = _mm256_unpackhi_epi64(b[4 * i + 1], b[4 * i + 3]);
-            }
-            for i in 0..4 {
-                b[i] = _mm256_permute2x128_si256::<0x20>(a[i], a[4 + i]);
-                b[4 + i] = _mm256_permute2x128_si256::<0x31>(a[i], a[4 + i]);
-            }
-            for (i, &b) in b.iter().enumerate() {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let to = y.add((r + i) * row_stride + c).cast();
-                    if STREAM { _mm256_stream_si256(to, b) } else { _mm256_storeu_si256(to, b) }
+        for r in [0, 8] {
+            // SAFETY: the caller's promise.
+            let (left, right) = unsafe { (turned(x.add(r), stride), turned(x.add(8 * stride + r), stride)) };
+            // Both halves of a line at once: what is written past the caches goes out in whole lines only then.
+            for (i, halves) in left.into_iter().zip(right).enumerate() {
+                for (at, half) in [(0, halves.0), (8, halves.1)] {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        let to = y.add((r + i) * row_stride + at).cast();
+                        if STREAM { _mm256_stream_si256(to, half) } else { _mm256_storeu_si256(to, half) }
+                    }
                 }
             }
         }
+    }
+
+    /// The columns of a square of 8 by 8.
+    ///
+    /// # Safety
+    /// Lines of 8 words that start `stride` apart from `x` on must be readable.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn turned(x: *const u32, stride: usize) -> [__m256i; 8] {
+        let mut a = [_mm256_setzero_si256(); 8];
+        let mut b = a;
+        for (i, a) in a.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *a = unsafe { _mm256_loadu_si256(x.add(i * stride).cast()) };
+        }
+        for i in 0..4 {
+            b[2 * i] = _mm256_unpacklo_epi32(a[2 * i], a[2 * i + 1]);
+            b[2 * i + 1] = _mm256_unpackhi_epi32(a[2 * i], a[2 * i + 1]);
+        }
+        for i in 0..2 {
+            a[4 * i] = _mm256_unpacklo_epi64(b[4 * i], b[4 * i + 2]);
+            a[4 * i + 1] = _mm256_unpackhi_epi64(b[4 * i], b[4 * i + 2]);
+            a[4 * i + 2] = _mm256_unpacklo_epi64(b[4 * i + 1], b[4 * i + 3]);
+            a[4 * i + 3] = _mm256_unpackhi_epi64(b[4 * i + 1], b[4 * i + 3]);
+        }
+        for i in 0..4 {
+            b[i] = _mm256_permute2x128_si256::<0x20>(a[i], a[4 + i]);
+            b[4 + i] = _mm256_permute2x128_si256::<0x31>(a[i], a[4 + i]);
+        }
+        b
     }
 }
 
