@@ -49,7 +49,7 @@ fn losses_agree_with_keras() {
             }
         };
         let y = distance(&mean, &case.tensor("y").unwrap());
-        let dx = mean.backward().unwrap().take(&x).unwrap();
+        let dx = mean.backward().unwrap().get(&x).unwrap().clone();
         let wanted = |name| case.tensor(name).unwrap();
         Some(vec![("y", y), ("dx", distance(&dx, &wanted("dx0"))), ("each", distance(&each, &wanted("each")))])
     });

@@ -13,7 +13,7 @@ pub mod tensor;
 
 pub use device::Device;
 pub use error::{Error, Result};
-pub use grad::{Gradients, Op, grad, no_grad};
+pub use grad::{Gradient, Gradients, Op, grad, no_grad};
 pub use gradus_kernels::{Bool, Buffer, DType, Distribution, Element, RandomKey, Scalar};
 pub use tensor::Tensor;
 

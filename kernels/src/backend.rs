@@ -130,6 +130,8 @@ pub trait Backend: Debug + Send + Sync {
 
     /// `a` (`[.., m, k]`) times `b` (`[.., k, n]`) for equal leading dimensions; floats only.
     fn matmul(&self, a: View, b: View) -> Result<Buffer>;
+    /// `c += scale * a b` for matrices `a` (`[m, k]`) and `b` (`[k, n]`) and a row-major `c`; `f32` or `f64`.
+    fn add_product(&self, c: &mut Buffer, scale: f64, a: View, b: View) -> Result<()>;
     /// A dense layer: `x` (`[.., k]`) times `w` (`[k, n]`) plus `bias` (`[n]`), put through `activation`; floats only.
     fn linear(&self, x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer>;
     /// The gradient through an activation whose slope follows from its value ([`Unary::slope_at`]): `dx` from `y = op(x)`

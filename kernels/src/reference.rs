@@ -105,6 +105,10 @@ impl Backend for Reference {
         matmul::matmul(a, b)
     }
 
+    fn add_product(&self, c: &mut Buffer, scale: f64, a: View, b: View) -> Result<()> {
+        matmul::add_product(c, scale, a, b)
+    }
+
     fn linear(&self, x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer> {
         matmul::linear(x, w, bias, activation)
     }

@@ -53,7 +53,7 @@ mod op;
 mod tape;
 
 pub use op::{Grads, Op, Saved, Saves};
-pub use tape::{Gradients, Node, apply, grad, is_recording, no_grad};
+pub use tape::{Gradient, Gradients, Node, apply, grad, is_recording, no_grad};
 
 #[cfg(doc)]
 use crate::Tensor;

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use super::tape::{Node, Pending};
+use super::tape::{Gradient, Node, Pending, is_recording};
 use crate::{Error, Result, Tensor};
 
 /// A differentiable operation: how to compute it, and how gradients flow back through it, as one value.
@@ -91,9 +91,20 @@ impl Grads<'_> {
         match self.node.parent(i) {
             Some(parent) if self.pending.reaches(parent) => {
                 let dx = rule()?.sum_to(self.node.input_shape(i))?;
-                self.pending.add(parent.clone(), dx)
+                self.pending.add(parent.clone(), Gradient::known(dx))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// [`Grads::wrt`] for a gradient that is the product of two matrices and has the input's shape. A leaf gets the two.
+    pub fn wrt_product(&mut self, i: usize, rule: impl FnOnce() -> Result<(Tensor, Tensor)>) -> Result<()> {
+        match self.node.parent(i) {
+            Some(parent) if parent.is_leaf() && !is_recording() && self.pending.reaches(parent) => {
+                let (a, b) = rule()?;
+                self.pending.add(parent.clone(), Gradient::product(a, b))
+            }
+            _ => self.wrt(i, || rule().and_then(|(a, b)| a.matmul(&b))),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gradus_kernels::layout::Dims;
 
@@ -70,10 +70,15 @@ impl Node {
         &self.shapes[i]
     }
 
+    pub(super) fn is_leaf(&self) -> bool {
+        self.op.is_none()
+    }
+
     /// Lets the node's hooks see the gradient that gathered here, in the order of their registration.
-    fn run_hooks(&self, gradient: Tensor) -> Result<Tensor> {
+    fn run_hooks(&self, gradient: Gradient) -> Result<Gradient> {
         let hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
-        hooks.iter().try_fold(gradient, |gradient, hook| hook(&gradient))
+        let run = |gradient: Gradient, hook: &Hook| Ok(Gradient::known(hook(gradient.value()?)?));
+        hooks.iter().try_fold(gradient, run)
     }
 }
 
@@ -146,10 +151,43 @@ pub fn apply(op: impl Op, inputs: &[&Tensor]) -> Result<Tensor> {
     Ok(output.with_node(Some(Arc::new(node))))
 }
 
+/// A gradient: a tensor, or the product of two matrices that is computed when somebody looks.
+///
+/// The gradient of a dense layer's weights is such a product, as large as the weights. An optimizer that does nothing but
+/// subtract it from them never needs it by itself: see [`Tensor::descend`].
+#[derive(Clone, Debug)]
+pub struct Gradient {
+    factors: Option<(Tensor, Tensor)>,
+    value: OnceLock<Tensor>,
+}
+
+impl Gradient {
+    pub(super) fn known(value: Tensor) -> Self {
+        Self { factors: None, value: OnceLock::from(value) }
+    }
+
+    pub(super) fn product(a: Tensor, b: Tensor) -> Self {
+        Self { factors: Some((a, b)), value: OnceLock::new() }
+    }
+
+    /// The gradient itself.
+    pub fn value(&self) -> Result<&Tensor> {
+        if let (None, Some((a, b))) = (self.value.get(), &self.factors) {
+            _ = self.value.set(no_grad(|| a.matmul(b))?);
+        }
+        self.value.get().ok_or_else(|| Error::Gradient("a gradient has neither a value nor factors".into()))
+    }
+
+    /// The two matrices whose product it is, if nobody has computed that yet.
+    pub fn factors(&self) -> Option<(&Tensor, &Tensor)> {
+        self.factors.as_ref().filter(|_| self.value.get().is_none()).map(|(a, b)| (a, b))
+    }
+}
+
 /// Gradients that wait at nodes not yet visited.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    at: BTreeMap<u64, (Arc<Node>, Tensor)>,
+    at: BTreeMap<u64, (Arc<Node>, Gradient)>,
     /// Nodes below this number are of no interest.
     lowest: u64,
 }
@@ -159,9 +197,9 @@ impl Pending {
         node.id >= self.lowest
     }
 
-    pub(super) fn add(&mut self, node: Arc<Node>, gradient: Tensor) -> Result<()> {
+    pub(super) fn add(&mut self, node: Arc<Node>, gradient: Gradient) -> Result<()> {
         let sum = match self.at.remove(&node.id) {
-            Some((_, gathered)) => gathered.add(&gradient)?,
+            Some((_, gathered)) => Gradient::known(gathered.value()?.add(gradient.value()?)?),
             None => gradient,
         };
         self.at.insert(node.id, (node, sum));
@@ -169,15 +207,15 @@ impl Pending {
     }
 
     /// Visits all nodes, the youngest first, and shows `visitor` what gathered at each.
-    fn walk(mut self, mut visitor: impl FnMut(&Node, &Tensor)) -> Result<()> {
+    fn walk(mut self, mut visitor: impl FnMut(&Node, &Gradient) -> Result<()>) -> Result<()> {
         while let Some((_, (node, gradient))) = self.at.pop_last() {
             let gradient = node.run_hooks(gradient)?;
-            visitor(&node, &gradient);
+            visitor(&node, &gradient)?;
             if let Some(op) = &node.op {
                 // The result gets its node back, so that a rule that reads it can be differentiated again.
                 let output = node.output.clone().map(|output| output.with_node(Some(node.clone())));
                 let saved = Saved { node: &node, output };
-                op.backward(&saved, &gradient, &mut Grads { node: &node, pending: &mut self })?;
+                op.backward(&saved, gradient.value()?, &mut Grads { node: &node, pending: &mut self })?;
             }
         }
         Ok(())
@@ -187,7 +225,7 @@ impl Pending {
 /// The gradients of a scalar with respect to the leaves it was computed from.
 #[derive(Debug, Default)]
 pub struct Gradients {
-    of: HashMap<u64, Tensor>,
+    of: HashMap<u64, Gradient>,
 }
 
 impl Gradients {
@@ -198,16 +236,17 @@ impl Gradients {
             let what = format!("no gradient for a constant of shape {shape:?}; call requires_grad on it first");
             return Err(Error::Gradient(what));
         };
-        self.of.get(&node.id).ok_or_else(|| {
+        let gradient = self.of.get(&node.id).ok_or_else(|| {
             Error::Gradient(match node.op {
                 Some(_) => format!("{node:?} of shape {shape:?} is no leaf; grad(outputs, inputs, ..) reaches it"),
                 None => format!("no gradient for {node:?} of shape {shape:?}: the scalar was not computed from it"),
             })
-        })
+        })?;
+        gradient.value()
     }
 
     /// Takes the gradient with respect to `leaf` out; `None` if the scalar does not depend on it.
-    pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
+    pub fn take(&mut self, leaf: &Tensor) -> Option<Gradient> {
         self.of.remove(&leaf.node()?.id)
     }
 
@@ -237,13 +276,14 @@ impl Tensor {
             return Err(Error::Gradient(what.into()));
         };
         let mut pending = Pending::default();
-        pending.add(root, seed)?;
+        pending.add(root, Gradient::known(seed))?;
         let mut leaves = Gradients::default();
         with_recording(false, || {
             pending.walk(|node, gradient| {
-                if node.op.is_none() {
+                if node.is_leaf() {
                     leaves.of.insert(node.id, gradient.clone());
                 }
+                Ok(())
             })
         })?;
         Ok(leaves)
@@ -273,13 +313,14 @@ pub fn grad(outputs: &[&Tensor], inputs: &[&Tensor], create_graph: bool) -> Resu
     with_recording(create_graph, || {
         for output in outputs {
             if let Some(node) = output.node().filter(|node| pending.reaches(node)) {
-                pending.add(node.clone(), output.ones_like()?)?;
+                pending.add(node.clone(), Gradient::known(output.ones_like()?))?;
             }
         }
         pending.walk(|node, gradient| {
             if wanted.contains(&node.id) {
-                found.insert(node.id, gradient.clone());
+                found.insert(node.id, gradient.value()?.clone());
             }
+            Ok(())
         })
     })?;
     let gradient = |(id, input): (&u64, &&Tensor)| {

@@ -75,7 +75,7 @@ impl Op for Linear {
         // All leading dimensions are rows of one matrix.
         let rows = |x: &Tensor| x.reshape(&[x.len().checked_div(x.size(-1)?).unwrap_or(0), x.size(-1)?]);
         grads.wrt(0, || dz.matmul(&w.t()?))?;
-        grads.wrt(1, || rows(x)?.t()?.matmul(&rows(&dz)?))?;
+        grads.wrt_product(1, || Ok((rows(x)?.t()?, rows(&dz)?)))?;
         if self.bias {
             grads.wrt(2, || db.map_or_else(|| rows(&dz)?.sum(&[0]), Ok))?;
         }

@@ -2,7 +2,7 @@
 
 use gradus_kernels::backend::{Adam, Sgd};
 
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Gradient, Result, Tensor};
 
 /// In place, for optimizers. Nothing is recorded; a tensor that somebody else can see is copied first.
 impl Tensor {
@@ -19,6 +19,21 @@ impl Tensor {
         let (backend, gradient) = (self.backend(), gradient.detach().contiguous()?);
         let velocity = velocity.map(Tensor::make_mut).transpose()?;
         Ok(backend.sgd_step(how, self.make_mut()?, gradient.view(), velocity)?)
+    }
+
+    /// `self -= rate * gradient`: a step of plain gradient descent. Where the gradient is a product that nobody has computed
+    /// yet, the product is added to the weights as it is computed, and never takes memory of its own.
+    pub fn descend(&mut self, rate: f64, gradient: &Gradient) -> Result<()> {
+        match gradient.factors() {
+            Some((a, b)) if matches!(self.dtype(), DType::F32 | DType::F64) && a.dtype() == self.dtype() => {
+                let (backend, [a, b]) = (self.backend(), [a, b].map(Tensor::detach));
+                Ok(backend.add_product(self.make_mut()?, -rate, a.view(), b.view())?)
+            }
+            _ => {
+                let how = Sgd { learning_rate: rate, momentum: 0.0, nesterov: false };
+                self.sgd_step(&how, gradient.value()?, None)
+            }
+        }
     }
 
     /// One step of Adam; see [`Backend::adam_step`](gradus_kernels::Backend::adam_step).
@@ -60,6 +75,28 @@ mod tests {
         w.sgd_step(&PLAIN, &gradient, None).unwrap();
         assert_eq!(w.to_vec::<f32>().unwrap(), [0.5, 1.0, 2.5, 3.0]);
         assert_eq!(held.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn descending_along_a_product_is_descending_along_its_value() {
+        let ramp = |shape: &[usize]| {
+            let values: Vec<f32> =
+                (0..shape.iter().product()).map(|i: usize| (i * 37 % 29) as f32 / 14.5 - 1.0).collect();
+            Tensor::from_slice(&values, shape).unwrap()
+        };
+        let (x, w) = (ramp(&[50, 40]), ramp(&[40, 70]).requires_grad());
+        let loss = x.linear(&w, None, None).unwrap().square().unwrap().mean(&[]).unwrap();
+        let mut gradients = loss.backward().unwrap();
+        let known = gradients.get(&w).unwrap().clone();
+        let loss = x.linear(&w, None, None).unwrap().square().unwrap().mean(&[]).unwrap();
+        gradients = loss.backward().unwrap();
+        let (mut product, mut value) = (w.detach(), w.detach());
+        let gradient = gradients.take(&w).unwrap();
+        assert!(gradient.factors().is_some());
+        product.descend(0.5, &gradient).unwrap();
+        value.sgd_step(&PLAIN, &known, None).unwrap();
+        let far = product.sub(&value).unwrap().abs().unwrap().max(&[]).unwrap().item().unwrap();
+        assert!(far < 1e-6, "{far}");
     }
 
     #[test]

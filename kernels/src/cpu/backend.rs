@@ -96,6 +96,10 @@ impl Backend for Cpu {
         widen([a, b], |[a, b]| matmul::matmul(a, b))
     }
 
+    fn add_product(&self, c: &mut Buffer, scale: f64, a: View, b: View) -> Result<()> {
+        matmul::matmul_into(a, b, c, scale, true)
+    }
+
     fn linear(&self, x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer> {
         match bias {
             Some(bias) => widen([x, w, bias], |[x, w, bias]| matmul::linear(x, w, Some(bias), activation)),

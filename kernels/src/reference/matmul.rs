@@ -1,7 +1,7 @@
 //! Matrix products.
 
 use super::{floats, write};
-use crate::{Buffer, Result, Unary, View};
+use crate::{Buffer, Layout, Result, Unary, View};
 
 pub fn matmul(a: View, b: View) -> Result<Buffer> {
     let dtype = a.dtype();
@@ -32,4 +32,13 @@ pub fn linear(x: View, w: View, bias: Option<View>, activation: Option<Unary>) -
         activation.map_or(sum, |activation| activation.reference(sum))
     };
     Ok(write(dtype, (0..rows * n).map(value)))
+}
+
+pub fn add_product(c: &mut Buffer, scale: f64, a: View, b: View) -> Result<()> {
+    let (k, n) = (b.shape()[0], b.shape()[1]);
+    let whole = Layout::contiguous(&[c.len()]);
+    let (a, b, old) = (floats("matmul", a)?, floats("matmul", b)?, floats("matmul", View::new(c, &whole))?);
+    let sum = |at: usize| (0..k).map(|i| a[at / n * k + i] * b[i * n + at % n]).sum::<f64>();
+    *c = write(c.dtype(), old.iter().enumerate().map(|(at, old)| old + scale * sum(at)));
+    Ok(())
 }

@@ -62,7 +62,7 @@ impl Optimizer for Adam {
         let how = backend::Adam { learning_rate, beta1, beta2, epsilon, epsilon_inside, step: self.steps };
         for (param, gradient) in pairs {
             let [m, v] = self.moments.of(param, self.steps)?;
-            param.update(|value| Ok(value.adam_step(&how, &gradient, m, v)?))?;
+            param.update(|value| Ok(value.adam_step(&how, gradient.value()?, m, v)?))?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ mod state;
 
 use std::fmt::Debug;
 
-use gradus_core::{Gradients, Tensor};
+use gradus_core::{Gradient, Gradients, Tensor};
 
 use crate::{Error, Param, Result};
 
@@ -34,7 +34,7 @@ pub trait Optimizer: Debug + Send {
 }
 
 /// The trainable parameters with their gradients, which leave `gradients`.
-fn pair(params: &[Param], mut gradients: Gradients) -> Result<Vec<(&Param, Tensor)>> {
+fn pair(params: &[Param], mut gradients: Gradients) -> Result<Vec<(&Param, Gradient)>> {
     let trainable = params.iter().filter(|param| param.trainable());
     let found = trainable.map(|param| match gradients.take(&param.value()) {
         Some(gradient) => Ok((param, gradient)),

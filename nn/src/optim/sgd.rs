@@ -59,11 +59,13 @@ impl Optimizer for Sgd {
         let how = backend::Sgd { learning_rate, momentum, nesterov };
         self.steps += 1;
         for (param, gradient) in pair(params, gradients)? {
-            let velocity = match momentum {
-                0.0 => None,
-                _ => Some(&mut self.velocities.of(param, self.steps)?[0]),
-            };
-            param.update(|value| Ok(value.sgd_step(&how, &gradient, velocity)?))?;
+            match momentum {
+                0.0 => param.update(|value| Ok(value.descend(learning_rate, &gradient)?))?,
+                _ => {
+                    let [velocity] = self.velocities.of(param, self.steps)?;
+                    param.update(|value| Ok(value.sgd_step(&how, gradient.value()?, Some(velocity))?))?;
+                }
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Mutex, PoisonError};
 
 /// What is pinned up now; null if nothing is.
@@ -20,27 +20,39 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 struct Job {
     /// What a task does; it lives as long as the call of [`share`] that pinned the job up.
     task: *const (dyn Fn(usize) + Sync),
-    count: usize,
-    /// The first task that nobody has taken yet.
-    next: AtomicUsize,
+    /// The tasks that nobody has taken yet: the first in the upper half of the bits, the end in the lower.
+    ///
+    /// Who shares them takes them from the front, and helpers take them from the end: so with two threads each works on the
+    /// same half of the data in one kernel after the other, and finds it in its own cache.
+    left: AtomicU64,
     /// What the first task that panicked left.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Job {
+    /// A task, if there is one left.
+    fn take(&self, from_the_end: bool) -> Option<usize> {
+        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| {
+            let (first, end) = (left >> 32, left & u64::from(u32::MAX));
+            let rest = if from_the_end { left.wrapping_sub(1) } else { left + (1 << 32) };
+            (first < end).then_some(rest)
+        });
+        let (first, end) = taken.map(|left| (left >> 32, left & u64::from(u32::MAX))).ok()?;
+        Some(if from_the_end { end - 1 } else { first } as usize)
+    }
+
     /// Does tasks until there are none left. Tells whether there was one.
-    fn work(&self) -> bool {
+    fn work(&self, from_the_end: bool) -> bool {
         let mut worked = false;
         loop {
-            let i = self.next.fetch_add(1, Relaxed);
-            if i >= self.count {
+            let Some(i) = self.take(from_the_end) else {
                 return worked;
-            }
+            };
             worked = true;
             // SAFETY: a task is only taken between `share` pinning the job up and waiting for its readers.
             let task = || unsafe { (*self.task)(i) };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(task)) {
-                self.next.store(self.count, Relaxed);
+                self.left.store(0, Relaxed);
                 self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
             }
         }
@@ -50,14 +62,14 @@ impl Job {
 /// Calls `task(0)`, `task(1)`, … up to `count` on this thread and on all that come to help. If the board is in use, by
 /// another thread or further up on this one's stack, does nothing and says so.
 pub fn share(count: usize, task: &(dyn Fn(usize) + Sync)) -> bool {
-    if TAKEN.swap(true, Acquire) {
+    if count > u32::MAX as usize || TAKEN.swap(true, Acquire) {
         return false;
     }
     // SAFETY: only the lifetime changes; nobody looks at the job after this function has returned.
     let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
-    let job = Job { task, count, next: AtomicUsize::new(0), panic: Mutex::new(None) };
+    let job = Job { task, left: AtomicU64::new(count as u64), panic: Mutex::new(None) };
     PINNED.store(ptr::from_ref(&job).cast_mut(), SeqCst);
-    job.work();
+    job.work(false);
     PINNED.store(ptr::null_mut(), SeqCst);
     // Who has not become a reader by now will find the board empty; who has may still be at a task.
     let mut spins = 0u32;
@@ -84,7 +96,7 @@ pub fn help() -> bool {
     READERS.fetch_add(1, SeqCst);
     let job = PINNED.load(SeqCst);
     // SAFETY: the job outlives its readers: `share` empties the board, and then waits until there are none.
-    let worked = !job.is_null() && unsafe { (*job).work() };
+    let worked = !job.is_null() && unsafe { (*job).work(true) };
     READERS.fetch_sub(1, SeqCst);
     worked
 }
