@@ -25,6 +25,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/matmul.rs",
     "kernels/src/cpu/matmul/calls.rs",
     "kernels/src/cpu/matmul/lane.rs",
+    "kernels/src/cpu/matmul/long.rs",
     "kernels/src/cpu/matmul/pack.rs",
     "kernels/src/cpu/matmul/tile.rs",
     "kernels/src/cpu/matmul/vector.rs",

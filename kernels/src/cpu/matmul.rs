@@ -27,12 +27,14 @@
 //! panels want neighbouring columns next to each other, and where that would need a costly transposition, the whole
 //! product is turned around (`turns_around`): `c^T = b^T a^T`.
 //!
-//! Threads share the work by parts of `c` alone (`grid`). Each element is summed by one thread in one order, that of `k`,
-//! so results have the same bits however the parts are dealt out.
+//! Threads share the work by parts of `c` (`grid`), where each element is summed by one thread in one order, that of `k`; or,
+//! where few rows meet a long sum, by parts of the sum (`long`), which depend on the sizes alone. So results have the same
+//! bits however the parts are dealt out.
 
 mod calls;
 mod grid;
 mod lane;
+mod long;
 mod pack;
 mod tile;
 mod vector;
@@ -146,6 +148,13 @@ unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<'_, T>, sta
     let turned = turns_around(kernels, &problem);
     let problem = if turned { problem.transposed() } else { problem };
     let start = |&[a, b, c]: &[isize; 3]| problem.shifted(if turned { [b, a, c] } else { [a, b, c] });
+    if let [only] = starts {
+        let parts = long::parts(&problem);
+        if parts > 1 {
+            // SAFETY: passed on.
+            return unsafe { long::product(kernels, &start(only), parts) };
+        }
+    }
     let grid = Grid::new(kernels, &problem, starts.len());
     threads::for_tasks(starts.len() * grid.len(), &|task| {
         let problem = start(&starts[task / grid.len()]);

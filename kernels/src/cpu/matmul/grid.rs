@@ -13,21 +13,21 @@ pub(super) struct Grid {
 }
 
 /// A length cut into parts of almost the same size, each a multiple of `unit` but for the last.
-struct Split {
+pub(super) struct Split {
     len: usize,
     part: usize,
 }
 
 impl Split {
-    fn new(len: usize, parts: usize, unit: usize) -> Self {
+    pub fn new(len: usize, parts: usize, unit: usize) -> Self {
         Self { len, part: len.div_ceil(parts.max(1)).next_multiple_of(unit) }
     }
 
-    fn parts(&self) -> usize {
+    pub fn parts(&self) -> usize {
         self.len.div_ceil(self.part)
     }
 
-    fn range(&self, i: usize) -> Range<usize> {
+    pub fn range(&self, i: usize) -> Range<usize> {
         i * self.part..self.len.min((i + 1) * self.part)
     }
 }
