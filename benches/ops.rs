@@ -1,13 +1,14 @@
-//! Criterion benches over the operations that the labs spend their time in; `cargo bench --bench ops -- matmul` runs a part.
+//! Criterion benches of every kernel and of a training step; `cargo bench --bench ops -- softmax/` runs a part.
 //!
-//! Inputs are random. Throughput is floating-point operations a second for products, elements or samples elsewhere. The
-//! group `cases` runs every operation of `tests/cases`, forward and backward, at the small sizes of the tests: it shows
+//! Kernels have the names, shapes and inputs of `gradus kernel list`, which prints rates and shares of the machine's peak.
+//! The group `cases` runs every operation of `tests/cases`, forward and backward, at the small sizes of the tests: it shows
 //! what an operation costs before any arithmetic.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gradus::core::{DType, Device, RandomKey, Result, Tensor, no_grad};
+use gradus::nn::profile::{operations, show};
 
 #[path = "../tests/cases/mod.rs"]
 mod cases;
@@ -16,58 +17,18 @@ fn random(shape: &[usize]) -> Tensor {
     Tensor::randn(shape, RandomKey::new(1), DType::F32, Device::CPU).expect("a shape that fits into memory")
 }
 
-fn matmul(c: &mut Criterion) {
-    let mut group = c.benchmark_group("matmul");
-    let shapes = [(64, 64, 64), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (32, 784, 300), (32, 300, 100)];
-    for (m, k, n) in shapes {
-        let (a, b) = (random(&[m, k]), random(&[k, n]));
-        group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
-        group.bench_function(format!("{m}x{k}x{n}"), |bench| bench.iter(|| a.matmul(black_box(&b))));
+/// Everything of `gradus kernel list`, under the same names: `relu/1024x1024`, `matmul_tn/784x32x300`.
+fn kernels(c: &mut Criterion) {
+    for operation in operations() {
+        let mut group = c.benchmark_group(operation.name);
+        for shape in &operation.shapes {
+            group.bench_function(show(shape), |bench| {
+                let mut inputs = operation.inputs(shape).expect("inputs that fit into memory");
+                no_grad(|| bench.iter(|| operation.run(black_box(&mut inputs)).expect("inputs that were made for it")));
+            });
+        }
+        group.finish();
     }
-    let (x, dy, w) = (random(&[32, 784]), random(&[32, 300]), random(&[784, 300]));
-    group.throughput(Throughput::Elements(2 * 32 * 784 * 300));
-    group.bench_function("xt_dy 784x32x300", |bench| bench.iter(|| x.t()?.matmul(black_box(&dy))));
-    group.bench_function("dy_wt 32x300x784", |bench| bench.iter(|| dy.matmul(&black_box(&w).t()?)));
-    group.finish();
-}
-
-fn pointwise(c: &mut Criterion) {
-    type Function = fn(&Tensor) -> Result<Tensor>;
-    const FUNCTIONS: [(&str, Function); 6] = [
-        ("relu", Tensor::relu),
-        ("exp", Tensor::exp),
-        ("tanh", Tensor::tanh),
-        ("sigmoid", Tensor::sigmoid),
-        ("gelu", Tensor::gelu),
-        ("transpose", |x| x.t()?.contiguous()),
-    ];
-    let mut group = c.benchmark_group("pointwise");
-    let (x, y) = (random(&[1024, 1024]), random(&[1024, 1024]));
-    group.throughput(Throughput::Elements(1 << 20));
-    for (name, function) in FUNCTIONS {
-        group.bench_function(format!("{name} 1M"), |bench| bench.iter(|| function(black_box(&x))));
-    }
-    group.bench_function("add 1M", |bench| bench.iter(|| x.add(black_box(&y))));
-    group.bench_function("mul scalar 1M", |bench| bench.iter(|| x.mul_scalar(black_box(1.5))));
-    group.finish();
-}
-
-fn reductions(c: &mut Criterion) {
-    let mut group = c.benchmark_group("reduce");
-    let x = random(&[1024, 1024]);
-    group.throughput(Throughput::Elements(1 << 20));
-    group.bench_function("sum 1M", |bench| bench.iter(|| black_box(&x).sum(&[])));
-    group.bench_function("sum axis 0 1M", |bench| bench.iter(|| black_box(&x).sum(&[0])));
-    group.bench_function("sum axis 1 1M", |bench| bench.iter(|| black_box(&x).sum(&[1])));
-    group.bench_function("argmax axis 1 1M", |bench| bench.iter(|| black_box(&x).argmax(1)));
-    group.finish();
-
-    let mut group = c.benchmark_group("softmax");
-    let logits = random(&[256, 1000]);
-    group.throughput(Throughput::Elements(256_000));
-    group.bench_function("softmax 256x1000", |bench| bench.iter(|| black_box(&logits).softmax(1)));
-    group.bench_function("log_softmax 256x1000", |bench| bench.iter(|| black_box(&logits).log_softmax(1)));
-    group.finish();
 }
 
 /// A dense network's step by hand: forward, loss, backward and descent for 784-300-100-10 at batch 32.
@@ -105,5 +66,5 @@ fn every_case(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, matmul, pointwise, reductions, training_step, every_case);
+criterion_group!(benches, kernels, training_step, every_case);
 criterion_main!(benches);

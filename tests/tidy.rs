@@ -20,6 +20,7 @@ const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels")];
 
 /// The files that may say `unsafe`.
 const UNSAFE_FILES: &[&str] = &[
+    "benches/peers/rust/src/bin/kernels.rs",
     "benches/matmul.rs",
     "kernels/src/buffer/memory.rs",
     "kernels/src/cpu/matmul.rs",
@@ -29,6 +30,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/matmul/pack.rs",
     "kernels/src/cpu/matmul/tile.rs",
     "kernels/src/cpu/matmul/vector.rs",
+    "kernels/src/cpu/peak.rs",
     "kernels/src/cpu/simd.rs",
     "kernels/src/cpu/stream.rs",
     "kernels/src/cpu/threads.rs",

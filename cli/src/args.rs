@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::kernel::{
+    Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelVerify, Variants,
+};
+
+mod kernel;
+
 const EXAMPLES: &str = "\
 Examples:
   gradus train fashion-bn                          train a bundled recipe on bundled data
@@ -74,8 +80,10 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Find, list, download and check data sets
     Data(DataArgs),
-    /// Show what this machine computes with
+    /// Show what this machine computes with; `device peak` measures what it can do at most
     Device(DeviceArgs),
+    /// List, time and check the kernels
+    Kernel(KernelArgs),
     /// List the recipes, layers, losses, … that recipes can name
     List(ListArgs),
     /// Print the completion script of a shell
@@ -293,11 +301,6 @@ pub struct DataFetch {
     #[arg(long)]
     pub force: bool,
 }
-
-/// Options of `gradus device`.
-#[derive(Debug, Args)]
-#[command(after_help = "GRADUS_ISA=baseline|avx2|avx512 forces a narrower instruction set.")]
-pub struct DeviceArgs {}
 
 /// Options of `gradus list`.
 #[derive(Debug, Args)]

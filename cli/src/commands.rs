@@ -4,6 +4,7 @@ mod completions;
 mod data;
 mod device;
 mod eval;
+mod kernel;
 mod list;
 mod predict;
 mod summary;
@@ -26,7 +27,8 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Predict(args) => predict::run(args, terminal),
         Command::Summary(args) => summary::run(args, terminal),
         Command::Data(args) => data::run(args, terminal),
-        Command::Device(_) => device::run(terminal),
+        Command::Device(args) => device::run(args, terminal),
+        Command::Kernel(args) => kernel::run(args, terminal),
         Command::List(args) => list::run(args.what, terminal),
         Command::Completions(args) => completions::run(args, terminal),
     }

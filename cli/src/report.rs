@@ -3,6 +3,7 @@
 pub mod document;
 pub mod environment;
 pub mod history;
+pub mod loglog;
 pub mod progress;
 pub mod run_folder;
 pub mod svg;

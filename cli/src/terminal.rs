@@ -109,9 +109,18 @@ impl Terminal {
     /// # Errors
     /// If stdout is closed or full.
     pub fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let pretty = self.format == Format::Json && io::stdout().is_terminal();
-        let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-        self.result(text.map_err(|error| Failure::io("stdout", &error.into()))?)
+        if !(self.format == Format::Json && io::stdout().is_terminal()) {
+            return self.json_line(value);
+        }
+        self.result(serde_json::to_string_pretty(value).map_err(|error| Failure::io("stdout", &error.into()))?)
+    }
+
+    /// Writes a value to stdout as JSON on one line, as one of several.
+    ///
+    /// # Errors
+    /// If stdout is closed or full.
+    pub fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
+        self.result(serde_json::to_string(value).map_err(|error| Failure::io("stdout", &error.into()))?)
     }
 
     /// Writes a result in the form that was asked for: `value` as JSON, or else what `text` makes.

@@ -12,6 +12,7 @@ pub mod module;
 mod named;
 pub mod optim;
 pub mod param;
+pub mod profile;
 pub mod spec;
 pub mod train;
 

@@ -1,18 +1,69 @@
-//! `gradus device`: what this machine computes with.
+//! `gradus device`: what this machine computes with, and what it can do at most.
 
+use nn::core::kernels::cpu::peak;
 use nn::core::kernels::cpu::simd::Isa;
+use nn::core::kernels::cpu::threads::MAX_THREADS;
 use serde_json::json;
 
-use crate::failure::Failure;
+use crate::args::{Counts, DeviceArgs, DeviceCommand};
+use crate::failure::{Failure, Kind};
 use crate::machine;
 use crate::report::environment::{cores, cpu_name};
+use crate::report::table::Table;
 use crate::terminal::Terminal;
+
+/// How many numbers each array of a triad holds, and what that shows: 384 KiB, 12 MiB and 192 MiB in all.
+const ARRAYS: [(&str, usize); 3] = [("near cache", 1 << 15), ("cache", 1 << 20), ("memory", 1 << 24)];
 
 /// Shows it.
 ///
 /// # Errors
-/// If stdout is closed.
-pub fn run(terminal: &Terminal) -> Result<(), Failure> {
+/// If a number of threads is out of range, or stdout is closed.
+pub fn run(args: &DeviceArgs, terminal: &Terminal) -> Result<(), Failure> {
+    match &args.command {
+        Some(DeviceCommand::Peak(args)) => show_peak(&thread_counts(&args.counts, true)?, terminal),
+        None => show(terminal),
+    }
+}
+
+/// The numbers of threads that were asked for; else all there are, with `single` after a single one.
+///
+/// # Errors
+/// If one is out of range.
+pub fn thread_counts(counts: &Counts, single: bool) -> Result<Vec<usize>, Failure> {
+    if let Some(count) = counts.threads.iter().find(|count| !(1..=MAX_THREADS).contains(*count)) {
+        let text = format!("--threads: {count} is out of range; give a number from 1 to {MAX_THREADS}");
+        return Err(Failure::new(Kind::Usage, text));
+    }
+    Ok(match (counts.threads.as_slice(), cores().unwrap_or(1)) {
+        ([], 1) => vec![1],
+        ([], all) if single => vec![1, all],
+        ([], all) => vec![all],
+        (counts, _) => counts.to_vec(),
+    })
+}
+
+fn show_peak(counts: &[usize], terminal: &Terminal) -> Result<(), Failure> {
+    let failed = |error: nn::core::kernels::Error| Failure::new(Kind::Run, error.to_string());
+    let (mut flops, mut triads) = (Vec::new(), Vec::new());
+    let mut table = Table::new(["what", "threads", "peak"]).right([1, 2]);
+    for &count in counts {
+        for isa in Isa::available() {
+            let gflops = peak::flops(isa, count).map_err(failed)? / 1e9;
+            table.row([format!("multiply-adds, {isa}"), count.to_string(), format!("{gflops:.1} GFLOP/s")]);
+            flops.push(json!({ "isa": isa.name(), "threads": count, "gflops": gflops }));
+        }
+        for (place, len) in ARRAYS {
+            let gbps = peak::triad(len, count).map_err(failed)? / 1e9;
+            table.row([format!("triad, {place}"), count.to_string(), format!("{gbps:.1} GB/s")]);
+            triads.push(json!({ "place": place, "bytes": 12 * len, "threads": count, "gbps": gbps }));
+        }
+    }
+    let value = json!({ "processor": cpu_name(), "cores": cores(), "flops": flops, "triad": triads });
+    terminal.answer(&value, || table.to_string())
+}
+
+fn show(terminal: &Terminal) -> Result<(), Failure> {
     let isa = machine::check_isa()?.to_string();
     let available: Vec<String> = Isa::available().map(|isa| isa.to_string()).collect();
     let cpu = cpu_name();

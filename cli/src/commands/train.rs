@@ -1,6 +1,7 @@
 //! `gradus train`: from a recipe to a trained network in a run folder.
 
 use nn::core::Device;
+use nn::core::kernels::memory;
 use nn::models::{Counts, Model};
 use nn::spec::Recipe;
 use nn::train::{EVALUATION_BATCH, History, Trainer, evaluate};
@@ -14,7 +15,7 @@ use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::model_file;
 use crate::report::document;
-use crate::report::environment::Environment;
+use crate::report::environment::{Environment, peak_memory};
 use crate::report::history::{Epoch, Numbers};
 use crate::report::run_folder::{CONFIG, RunFolder};
 use crate::report::watch::Watch;
@@ -33,6 +34,10 @@ struct Outcome {
     test: Option<Numbers>,
     seconds: f64,
     samples_per_second: f64,
+    /// The most that the process held at one time, where the system tells.
+    peak_memory_bytes: Option<u64>,
+    /// The most that tensors held at one time.
+    peak_tensor_bytes: usize,
     weights_sha256: String,
     run_dir: String,
 }
@@ -115,6 +120,8 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         test,
         seconds: history.seconds,
         samples_per_second: history.samples_per_second(),
+        peak_memory_bytes: peak_memory(),
+        peak_tensor_bytes: memory::stats().peak,
         weights_sha256: model.weights_sha256()?,
         run_dir: folder.path().display().to_string(),
     };
@@ -193,6 +200,13 @@ fn text(outcome: &Outcome, recipe: &Recipe) -> String {
     if let Some(test) = &outcome.test {
         lines.push(format!("test  {}", test.line()));
     }
+    let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
+    let process = outcome.peak_memory_bytes.map_or_else(String::new, |bytes| format!("{} of memory, ", mib(bytes)));
+    lines.push(format!(
+        "{} samples/s; at most {process}{} of it tensors",
+        summary::grouped(outcome.samples_per_second.round() as usize),
+        mib(outcome.peak_tensor_bytes as u64),
+    ));
     lines.push(outcome.run_dir.clone());
     lines.join("\n")
 }

@@ -55,3 +55,10 @@ pub fn cpu_name() -> Option<String> {
 pub fn cores() -> Option<usize> {
     std::thread::available_parallelism().ok().map(usize::from)
 }
+
+/// The most memory that this process ever held at one time, in bytes, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}

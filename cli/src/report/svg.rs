@@ -51,7 +51,8 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 60.0;
 const BOTTOM: f64 = 40.0;
 
-const STYLE: &str = "\
+/// The style sheet of every picture.
+pub(super) const STYLE: &str = "\
 svg{background:#fff;font:12px system-ui,sans-serif}
 text{fill:#57606a}.t{fill:#1f2328;font-size:14px;font-weight:600}.m{text-anchor:middle}.e{text-anchor:end}
 .g{stroke:#d8dee4;stroke-width:1}
@@ -167,7 +168,8 @@ fn decimals(step: f64) -> usize {
     (-step.log10().floor()).clamp(0.0, 9.0) as usize
 }
 
-fn escape(text: &str) -> String {
+/// Text that stands for itself in SVG.
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

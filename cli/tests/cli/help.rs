@@ -2,7 +2,7 @@
 
 use crate::Place;
 
-const COMMANDS: &[&str] = &["train", "eval", "predict", "summary", "data", "device", "list", "completions"];
+const COMMANDS: &[&str] = &["train", "eval", "predict", "summary", "data", "device", "kernel", "list", "completions"];
 
 #[test]
 fn every_command_explains_itself_on_stdout() {
@@ -12,7 +12,7 @@ fn every_command_explains_itself_on_stdout() {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in --help");
         let help = place.ok(&[command, "--help"]);
         assert!(help.contains("Usage:"), "{help}");
-        assert!(*command == "device" || help.contains("Example"), "{command} --help shows no example");
+        assert!(help.contains("Example"), "{command} --help shows no example");
     }
     for command in ["list", "info", "path", "fetch", "verify"] {
         assert!(place.ok(&["data", command, "--help"]).contains("Usage: gradus data"));

@@ -4,6 +4,7 @@ mod data;
 mod errors;
 mod fetch;
 mod help;
+mod kernel;
 mod predict;
 mod show;
 mod train;

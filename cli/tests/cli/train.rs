@@ -44,6 +44,8 @@ fn json_is_one_object_with_the_promised_keys() {
         "epochs",
         "history",
         "params",
+        "peak_memory_bytes",
+        "peak_tensor_bytes",
         "recipe",
         "run_dir",
         "samples_per_second",
@@ -63,6 +65,9 @@ fn json_is_one_object_with_the_promised_keys() {
     }
     assert_eq!(result["params"]["total"], 64 * 64 + 64 + 64 * 10 + 10);
     assert_eq!(result["weights_sha256"].as_str().unwrap().len(), 64);
+    let (process, tensors) = (result["peak_memory_bytes"].as_u64(), result["peak_tensor_bytes"].as_u64().unwrap());
+    // The weights and their gradients at least.
+    assert!(tensors > 2 * 4 * 4810 && process.is_none_or(|process| process > tensors), "{process:?} {tensors}");
     let accuracy = result["test"]["accuracy"].as_f64().unwrap();
     assert!(accuracy > 0.9, "digits after 12 epochs: {accuracy}");
 }

@@ -33,7 +33,7 @@
 
 mod calls;
 mod grid;
-mod lane;
+pub(super) mod lane;
 mod long;
 mod pack;
 mod tile;

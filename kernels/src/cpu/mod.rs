@@ -12,6 +12,7 @@ mod index;
 mod math;
 pub mod matmul;
 mod norm;
+pub mod peak;
 mod read;
 mod reduce;
 mod scan_sort;

@@ -70,6 +70,18 @@ impl Isa {
         Isa::ALL.into_iter().filter(|isa| isa.is_available())
     }
 
+    /// The set that is called `word`.
+    ///
+    /// # Errors
+    /// If the machine lacks it or there is none of that name; the text names what is there.
+    pub fn named(word: &str) -> Result<Isa> {
+        let word = word.trim().to_ascii_lowercase();
+        let known = Isa::ALL.into_iter().find(|isa| isa.name() == word);
+        let asked = if word == "baseline" { Some(Isa::Baseline) } else { known };
+        let isa = asked.ok_or_else(|| Isa::refusal(format!("unknown instruction set `{word}`")))?;
+        isa.require().map(|()| isa)
+    }
+
     /// The set that `GRADUS_ISA` names, or the widest of this machine if the variable is not set.
     ///
     /// # Errors
@@ -98,11 +110,20 @@ impl Isa {
     /// # Errors
     /// If this machine lacks it.
     pub fn select(self) -> Result<()> {
-        if !self.is_available() {
-            return Err(Isa::refusal(format!("this machine has no {self}")));
-        }
+        self.require()?;
         CURRENT.store(self as u8, Relaxed);
         Ok(())
+    }
+
+    /// Refuses a set that this machine lacks.
+    ///
+    /// # Errors
+    /// If it does; the text names what is there.
+    pub fn require(self) -> Result<()> {
+        match self.is_available() {
+            true => Ok(()),
+            false => Err(Isa::refusal(format!("this machine has no {self}"))),
+        }
     }
 
     #[cold]
@@ -114,17 +135,6 @@ impl Isa {
 
     fn widest() -> Isa {
         Isa::available().next_back().unwrap_or(Isa::Baseline)
-    }
-
-    fn named(word: &str) -> Result<Isa> {
-        let word = word.trim().to_ascii_lowercase();
-        let known = Isa::ALL.into_iter().find(|isa| isa.name() == word);
-        let asked = if word == "baseline" { Some(Isa::Baseline) } else { known };
-        match asked {
-            Some(isa) if isa.is_available() => Ok(isa),
-            Some(isa) => Err(Isa::refusal(format!("this machine has no {isa}"))),
-            None => Err(Isa::refusal(format!("unknown instruction set `{word}`"))),
-        }
     }
 
     fn refusal(what: String) -> Error {

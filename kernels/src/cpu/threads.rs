@@ -41,14 +41,33 @@ static AWAKE: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// If `count` is 0 or absurd, or threads are running already.
 pub fn set_threads(count: usize) -> Result<()> {
-    if count == 0 || count > MAX_THREADS {
-        return Err(Error::Threads(format!("threads: {count} is out of range; give a number from 1 to {MAX_THREADS}")));
-    }
+    check(count)?;
     if count > 1 {
-        start(count).map_err(|error| Error::Threads(format!("threads: cannot start {count}: {error}")))?;
+        start(count).map_err(|error| cannot_start(count, &error))?;
     }
     THREADS.store(count, Relaxed);
     Ok(())
+}
+
+/// Runs `f` on `count` threads of its own, whatever the rest of the process uses; to compare counts with one another.
+///
+/// # Errors
+/// If `count` is 0 or absurd, or the threads cannot be started.
+pub fn with_threads<R: Send>(count: usize, f: impl FnOnce() -> R + Send) -> Result<R> {
+    check(count)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
+    Ok(pool.map_err(|error| cannot_start(count, &error))?.install(f))
+}
+
+fn check(count: usize) -> Result<()> {
+    match count {
+        1..=MAX_THREADS => Ok(()),
+        _ => Err(Error::Threads(format!("threads: {count} is out of range; give a number from 1 to {MAX_THREADS}"))),
+    }
+}
+
+fn cannot_start(count: usize, error: &rayon::ThreadPoolBuildError) -> Error {
+    Error::Threads(format!("threads: cannot start {count}: {error}"))
 }
 
 /// Starts `count` threads, of which the calling one is the first.
@@ -185,12 +204,13 @@ mod tests {
     fn absurd_counts_are_refused() {
         for count in [0, MAX_THREADS + 1, usize::MAX] {
             assert!(set_threads(count).unwrap_err().to_string().contains("1 to 1024"));
+            assert!(with_threads(count, || ()).is_err());
         }
     }
 
     #[test]
     fn a_pool_is_asked_for_its_own_size() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        assert_eq!(pool.install(threads), 3);
+        assert_eq!(with_threads(3, threads).unwrap(), 3);
+        assert_eq!(with_threads(1, threads).unwrap(), 1);
     }
 }

@@ -10,7 +10,7 @@ use crate::cpu::simd::MulAdd;
 /// # Safety
 /// Every function may only run on machines with the register's instruction set, inside a function that enables it.
 /// Functions that take pointers read or write exactly the elements that they name.
-pub(super) trait Lane: Copy {
+pub(in crate::cpu) trait Lane: Copy {
     /// The type of one number.
     type Elem: Copy + Default + Add<Output = Self::Elem> + MulAdd;
     /// How many numbers a register holds.
@@ -37,7 +37,7 @@ pub(super) trait Lane: Copy {
 
 /// A part of a square matrix: `rows` rows, `distance` apart, of `columns` elements.
 #[derive(Clone, Copy)]
-pub(super) struct Square<P> {
+pub(in crate::cpu) struct Square<P> {
     pub start: P,
     pub distance: isize,
     pub rows: usize,

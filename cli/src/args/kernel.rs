@@ -1,0 +1,143 @@
+//! Options of the commands that measure: `device` and `kernel`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Options of `gradus device`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gradus device
+  gradus device peak --threads 1,2 --json
+
+GRADUS_ISA=baseline|avx2|avx512 forces a narrower instruction set.")]
+pub struct DeviceArgs {
+    /// What to do; without it, show what there is
+    #[command(subcommand)]
+    pub command: Option<DeviceCommand>,
+}
+
+/// What to do with devices.
+#[derive(Debug, Subcommand)]
+pub enum DeviceCommand {
+    /// Measure what the machine can do at most: multiply-adds in registers, and a triad in caches and memory
+    #[command(after_help = "\
+Examples:
+  gradus device peak
+  gradus device peak --threads 1,2 --json
+
+Arithmetic counts a multiply-add as two operations. The triad a = b + s c counts 12 bytes for each number, with
+the faster of plain stores and of stores that pass by the caches. Takes some seconds; other work makes it slower.")]
+    Peak(PeakArgs),
+}
+
+/// Options of `gradus device peak`.
+#[derive(Debug, Args)]
+pub struct PeakArgs {
+    /// On how many threads.
+    #[command(flatten)]
+    pub counts: Counts,
+}
+
+/// On how many threads to measure.
+#[derive(Clone, Debug, Args)]
+pub struct Counts {
+    /// How many threads to measure with; several numbers with commas between them measure each
+    #[arg(long, value_name = "N[,N..]", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+}
+
+/// Options of `gradus kernel`.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  gradus kernel list                                      every operation and the shapes it is measured at
+  gradus kernel bench matmul 32x784x300 --threads 1,2     speed, share of the machine's peak, error
+  gradus kernel bench relu --variant all --json           one JSON object a line
+  gradus kernel bench exp --sizes 2^6..2^26 --svg exp.svg time against work
+  gradus kernel verify                                    every operation against f64; exit code 5 if one is wrong"
+)]
+pub struct KernelArgs {
+    /// What to do with kernels.
+    #[command(subcommand)]
+    pub command: KernelCommand,
+}
+
+/// What to do with kernels.
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// List the operations, the shapes they are measured at, and the variants that this machine has
+    List,
+    /// Time an operation: GFLOP/s or GB/s, share of the peak measured in the same run, error against f64
+    Bench(KernelBench),
+    /// Compare operations with the same computed in f64; exit code 5 if one is wrong
+    Verify(KernelVerify),
+}
+
+/// Options of `gradus kernel bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gradus kernel bench matmul
+  gradus kernel bench matmul_tn 784x32x300 --variant avx2,avx512
+  gradus kernel bench sum 2^20 --threads 1,2 --json
+  gradus kernel bench softmax --sizes 2^10..2^24
+
+A time is that of the run which a tenth of all runs undercut. Bytes are those that must be read and written at
+least. The share of the peak is that of a register-only loop of multiply-adds, or of a triad over as many bytes.")]
+pub struct KernelBench {
+    /// An operation, as `gradus kernel list` names it, or `all`
+    #[arg(value_name = "OP")]
+    pub op: String,
+    /// Shapes, as in 32x784x300 or 2^20 [default: those of the list]
+    #[arg(value_name = "SHAPE")]
+    pub shapes: Vec<String>,
+    /// Which kernels.
+    #[command(flatten)]
+    pub on: Variants,
+    /// How long to time each, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.3, allow_negative_numbers = true)]
+    pub time: f64,
+    /// Time shapes of so many elements (multiply-adds for products), doubled from the first to the last
+    #[arg(long, value_name = "FROM..TO", conflicts_with = "shapes")]
+    pub sizes: Option<String>,
+    /// Write a picture of time against work, with --sizes
+    #[arg(long, value_name = "FILE", requires = "sizes")]
+    pub svg: Option<PathBuf>,
+}
+
+/// Options of `gradus kernel verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gradus kernel verify
+  gradus kernel verify matmul 17x33x65 --variant all
+
+Errors of functions are relative to each value, those of sums and products to the sum of magnitudes, all others
+to the largest magnitude.")]
+pub struct KernelVerify {
+    /// An operation, as `gradus kernel list` names it [default: all]
+    #[arg(value_name = "OP", default_value = "all")]
+    pub op: String,
+    /// Shapes, as in 32x784x300 or 2^20 [default: one of about 10,000 elements]
+    #[arg(value_name = "SHAPE")]
+    pub shapes: Vec<String>,
+    /// Which kernels.
+    #[command(flatten)]
+    pub on: Variants,
+}
+
+/// Which kernels, on how many threads.
+#[derive(Clone, Debug, Args)]
+pub struct Variants {
+    /// Which kernels: reference, baseline, avx2, avx512 (as far as the machine has them), several with commas
+    /// between them, or all [default: the widest]
+    #[arg(long, visible_alias = "variants", value_name = "NAME[,NAME..]", value_delimiter = ',')]
+    pub variant: Vec<String>,
+    /// On how many threads.
+    #[command(flatten)]
+    pub counts: Counts,
+}

@@ -1,0 +1,171 @@
+//! The rows of what layers, losses and optimizers do in few passes.
+
+use super::{MILLION, noise, one};
+use crate::core::kernels::backend::{Adam, Normalize, Sgd};
+use crate::core::kernels::{Unary, View};
+use crate::core::{Buffer, Result, Tensor};
+use crate::profile::operation::{Operation, Scale, bytes, indices, uniform};
+
+/// Softmax, and the losses that contain it.
+pub fn along_rows() -> Vec<Operation> {
+    const WIDE: &[usize] = &[256, 1000];
+    type Gradient = fn(&Tensor, View, View) -> crate::core::kernels::Result<Buffer>;
+    let along = |name, shapes, run: fn(&Tensor) -> Result<Tensor>| {
+        Operation::new(name, name, "ROWSxCOLUMNS", shapes, noise, move |x| one(run(&x[0])))
+    };
+    // From the output `y` and its gradient.
+    let backwards = |name, y: fn(&Tensor) -> Result<Tensor>, of: Gradient| {
+        let inputs = move |s: &[usize]| Ok(vec![y(&uniform(s, -3.0, 3.0, 1)?)?, uniform(s, -1.0, 1.0, 2)?]);
+        Operation::new(name, name, "ROWSxCOLUMNS", &[WIDE], inputs, move |x| {
+            one(Tensor::from_buffer(of(&x[0], x[0].view(), x[1].view())?, x[0].shape(), x[0].device()))
+        })
+    };
+    fn labelled(s: &[usize]) -> Result<Vec<Tensor>> {
+        Ok(vec![uniform(s, -3.0, 3.0, 1)?, indices(&[s[0]], s[1])?, uniform(&[s[0]], 0.0, 1.0, 3)?])
+    }
+    let loss = |name, run: fn(&mut [Tensor]) -> Result<Vec<Tensor>>| {
+        Operation::new(name, name, "ROWSxCLASSES", &[&[32, 10], WIDE], labelled, run)
+    };
+    let rows = vec![
+        along("softmax", &[WIDE, MILLION], |x| x.softmax(1)),
+        along("log_softmax", &[WIDE, MILLION], |x| x.log_softmax(1)),
+        backwards("softmax_grad", |x| x.softmax(1), |x, y, dy| x.device().backend().softmax_grad(y, dy, 1)),
+        backwards("log_softmax_grad", |x| x.log_softmax(1), |x, y, dy| x.device().backend().log_softmax_grad(y, dy, 1)),
+        loss("cross_entropy", |x| one(x[0].cross_entropy(&x[1]))),
+        loss("cross_entropy_with_grad", |x| {
+            let (losses, slopes) = x[0].device().backend().cross_entropy_with_grad(x[0].view(), x[1].view())?;
+            let losses = Tensor::from_buffer(losses, x[1].shape(), x[0].device())?;
+            Ok(vec![losses, Tensor::from_buffer(slopes, x[0].shape(), x[0].device())?])
+        }),
+        loss("cross_entropy_grad", |x| {
+            let slopes = x[0].device().backend().cross_entropy_grad(x[0].view(), x[1].view(), x[2].view())?;
+            one(Tensor::from_buffer(slopes, x[0].shape(), x[0].device()))
+        }),
+    ];
+    rows.into_iter().map(|row| row.exact_to(Scale::Largest, 2e-6)).collect()
+}
+
+/// The dense layer: the product with bias and activation, and the way back through the activation.
+pub fn dense() -> Vec<Operation> {
+    const LAYERS: &[&[usize]] = &[&[32, 784, 300], &[32, 300, 100], &[256, 784, 128]];
+    fn inputs(s: &[usize]) -> Result<Vec<Tensor>> {
+        Ok(vec![
+            uniform(&[s[0], s[1]], -1.0, 1.0, 1)?,
+            uniform(&[s[1], s[2]], -0.1, 0.1, 2)?,
+            uniform(&s[2..], -1.0, 1.0, 3)?,
+        ])
+    }
+    let linear = |name, activation: Option<Unary>| {
+        Operation::new(name, "linear", "MxKxN", LAYERS, inputs, move |x| {
+            one(x[0].linear(&x[1], Some(&x[2]), activation))
+        })
+        .exact_to(Scale::Magnitudes, 2e-6)
+        .counting(|shape| 2 * shape.iter().product::<usize>())
+    };
+    let slopes = |s: &[usize]| Ok(vec![uniform(s, 0.0, 1.0, 1)?, uniform(s, -1.0, 1.0, 2)?]);
+    vec![
+        linear("linear", None),
+        linear("linear_relu", Some(Unary::Relu)),
+        Operation::new("activation_grad", "activation_grad", "ROWSxCOLUMNS", &[&[32, 300], MILLION], slopes, |x| {
+            let (dx, bias) = x[0].device().backend().activation_grad(Unary::Sigmoid, x[0].view(), x[1].view())?;
+            let columns = &x[0].shape()[1..];
+            let dx = Tensor::from_buffer(dx, x[0].shape(), x[0].device())?;
+            Ok(vec![dx, Tensor::from_buffer(bias, columns, x[0].device())?])
+        })
+        .exact_to(Scale::Largest, 2e-6),
+    ]
+}
+
+/// Batch and layer normalisation; features lie along the columns.
+pub fn norms() -> Vec<Operation> {
+    const EPSILON: f64 = 1e-3;
+    const BATCHES: &[&[usize]] = &[&[32, 784], &[32, 300], MILLION];
+    // The input, its gradient, and for each feature: mean, variance, gamma, beta and the gradients of the last two.
+    fn inputs(s: &[usize]) -> Result<Vec<Tensor>> {
+        let features = &s[1..];
+        Ok(vec![
+            uniform(s, -3.0, 3.0, 1)?,
+            uniform(s, -1.0, 1.0, 2)?,
+            uniform(features, -0.1, 0.1, 3)?,
+            uniform(features, 2.0, 4.0, 4)?,
+            uniform(features, 0.5, 1.5, 5)?,
+            uniform(features, -1.0, 1.0, 6)?,
+            uniform(features, -1.0, 1.0, 7)?,
+            uniform(features, -1.0, 1.0, 8)?,
+        ])
+    }
+    fn how(x: &[Tensor]) -> Normalize<'_> {
+        let [_, _, mean, variance, gamma, beta, ..] = x else { unreachable!("eight inputs were made") };
+        let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(Tensor::view);
+        Normalize { mean, variance, gamma, beta, epsilon: EPSILON }
+    }
+    fn of_features(buffer: Buffer, x: &[Tensor]) -> Result<Tensor> {
+        Tensor::from_buffer(buffer, &x[0].shape()[1..], x[0].device())
+    }
+    fn of_input(buffer: Buffer, x: &[Tensor]) -> Result<Tensor> {
+        Tensor::from_buffer(buffer, x[0].shape(), x[0].device())
+    }
+    let row = |name, primitive, run: fn(&mut [Tensor]) -> Result<Vec<Tensor>>| {
+        Operation::new(name, primitive, "ROWSxCOLUMNS", BATCHES, inputs, run).exact_to(Scale::Largest, 2e-6)
+    };
+    // The rest of the inputs is as good as nothing beside these.
+    let one_and_out = |x: &[Tensor], y: &[Tensor]| bytes(&x[..1]) + bytes(y);
+    let two_and_out = |x: &[Tensor], y: &[Tensor]| bytes(&x[..2]) + bytes(y);
+    vec![
+        row("layer_norm", "layer_norm", |x| one(x[0].layer_norm(&x[4], &x[5], EPSILON))).moving(one_and_out),
+        row("batch_norm", "normalize", |x| Ok(x[0].batch_norm(&x[4], &x[5], 1, EPSILON)?.into())).moving(one_and_out),
+        row("moments", "moments", |x| {
+            let (mean, variance) = x[0].device().backend().moments(x[0].view(), 1)?;
+            Ok(vec![of_features(mean, x)?, of_features(variance, x)?])
+        })
+        .moving(one_and_out),
+        row("normalize", "normalize", |x| {
+            one(of_input(x[0].device().backend().normalize(x[0].view(), 1, &how(x))?, x))
+        })
+        .moving(one_and_out),
+        row("normalize_grad_params", "normalize_grad_params", |x| {
+            let backend = x[0].device().backend();
+            let (gamma, beta) = backend.normalize_grad_params(x[0].view(), x[1].view(), 1, &how(x))?;
+            Ok(vec![of_features(gamma, x)?, of_features(beta, x)?])
+        })
+        .moving(two_and_out),
+        row("normalize_grad_input", "normalize_grad_input", |x| {
+            let (backend, params) = (x[0].device().backend(), (x[6].view().buffer, x[7].view().buffer));
+            one(of_input(backend.normalize_grad_input(x[0].view(), x[1].view(), 1, &how(x), Some(params))?, x))
+        })
+        .moving(two_and_out),
+    ]
+}
+
+/// What optimizers do to their weights.
+pub fn steps() -> Vec<Operation> {
+    // The first layer of the labs' dense networks, and a million weights.
+    const WEIGHTS: &[&[usize]] = &[&[784, 300], MILLION];
+    const ADAM: Adam =
+        Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, epsilon_inside: true, step: 10 };
+    const SGD: Sgd = Sgd { learning_rate: 1e-3, momentum: 0.0, nesterov: false };
+    const HEAVY: Sgd = Sgd { momentum: 0.9, ..SGD };
+    // Weights, gradient and state; the last of four is a mean of squares.
+    let row = |name, primitive, count, run: fn(&mut [Tensor]) -> Result<Vec<Tensor>>| {
+        let inputs =
+            move |s: &[usize]| (0..count).map(|i| uniform(s, if i == 3 { 0.0 } else { -1.0 }, 1.0, i)).collect();
+        Operation::new(name, primitive, "..", WEIGHTS, inputs, run).exact_to(Scale::Largest, 2e-6)
+    };
+    vec![
+        row("sgd", "sgd_step", 2, |x| {
+            let [w, g] = x else { unreachable!("two inputs were made") };
+            w.sgd_step(&SGD, g, None)?;
+            Ok(vec![w.clone()])
+        }),
+        row("sgd_momentum", "sgd_step", 3, |x| {
+            let [w, g, v] = x else { unreachable!("three inputs were made") };
+            w.sgd_step(&HEAVY, g, Some(v))?;
+            Ok(vec![w.clone(), v.clone()])
+        }),
+        row("adam", "adam_step", 4, |x| {
+            let [w, g, m, v] = x else { unreachable!("four inputs were made") };
+            w.adam_step(&ADAM, g, m, v)?;
+            Ok(vec![w.clone(), m.clone(), v.clone()])
+        }),
+    ]
+}
