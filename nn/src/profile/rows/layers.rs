@@ -63,7 +63,23 @@ pub fn dense() -> Vec<Operation> {
         .counting(|shape| 2 * shape.iter().product::<usize>())
     };
     let slopes = |s: &[usize]| Ok(vec![uniform(s, 0.0, 1.0, 1)?, uniform(s, -1.0, 1.0, 2)?]);
+    // The step of a weight as its gradient is computed: `w += scale * x^T dy`.
+    fn weights(s: &[usize]) -> Result<Vec<Tensor>> {
+        Ok(vec![
+            uniform(&[s[0], s[2]], -1.0, 1.0, 1)?,
+            uniform(&[s[1], s[0]], -1.0, 1.0, 2)?,
+            uniform(&s[1..], -1.0, 1.0, 3)?,
+        ])
+    }
     vec![
+        Operation::new("add_product_tn", "add_product", "MxKxN", &[&[784, 32, 300], &[300, 32, 100]], weights, |x| {
+            let [w, x, dy] = x else { unreachable!("three inputs were made") };
+            let (backend, x) = (w.device().backend(), x.t()?);
+            backend.add_product(w.make_mut()?, 1e-3, x.view(), dy.view())?;
+            Ok(vec![w.clone()])
+        })
+        .exact_to(Scale::Magnitudes, 2e-6)
+        .counting(|shape| 2 * shape.iter().product::<usize>()),
         linear("linear", None),
         linear("linear_relu", Some(Unary::Relu)),
         Operation::new("activation_grad", "activation_grad", "ROWSxCOLUMNS", &[&[32, 300], MILLION], slopes, |x| {
