@@ -5,6 +5,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use crate::{DType, Element, Layout, Scalar, with_element};
 
 pub mod memory;
+pub(crate) mod scratch;
 
 /// Owned memory for `len` elements of one type, aligned to 64 bytes and taken from [`memory`]'s pool.
 ///
@@ -27,6 +28,13 @@ impl Buffer {
     pub fn full(dtype: DType, len: usize, value: Scalar) -> Self {
         let mut buffer = Self::unspecified(dtype, len);
         with_element!(dtype, T => buffer.as_mut_slice::<T>().fill(T::from_scalar(value)));
+        buffer
+    }
+
+    /// A buffer of `value(0)`, `value(1)`, … up to `len`.
+    pub fn from_fn<T: Element>(len: usize, mut value: impl FnMut(usize) -> T) -> Self {
+        let mut buffer = Self::unspecified(T::DTYPE, len);
+        buffer.as_mut_slice::<T>().iter_mut().enumerate().for_each(|(i, y)| *y = value(i));
         buffer
     }
 

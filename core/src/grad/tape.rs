@@ -156,31 +156,35 @@ pub fn apply(op: impl Op, inputs: &[&Tensor]) -> Result<Tensor> {
 /// The gradient of a dense layer's weights is such a product, as large as the weights. An optimizer that does nothing but
 /// subtract it from them never needs it by itself: see [`Tensor::descend`].
 #[derive(Clone, Debug)]
-pub struct Gradient {
+pub struct Gradient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     factors: Option<(Tensor, Tensor)>,
     value: OnceLock<Tensor>,
 }
 
 impl Gradient {
     pub(super) fn known(value: Tensor) -> Self {
-        Self { factors: None, value: OnceLock::from(value) }
+        Self(Arc::new(Inner { factors: None, value: OnceLock::from(value) }))
     }
 
     pub(super) fn product(a: Tensor, b: Tensor) -> Self {
-        Self { factors: Some((a, b)), value: OnceLock::new() }
+        Self(Arc::new(Inner { factors: Some((a, b)), value: OnceLock::new() }))
     }
 
     /// The gradient itself.
     pub fn value(&self) -> Result<&Tensor> {
-        if let (None, Some((a, b))) = (self.value.get(), &self.factors) {
-            _ = self.value.set(no_grad(|| a.matmul(b))?);
+        let Inner { factors, value } = &*self.0;
+        if let (None, Some((a, b))) = (value.get(), factors) {
+            _ = value.set(no_grad(|| a.matmul(b))?);
         }
-        self.value.get().ok_or_else(|| Error::Gradient("a gradient has neither a value nor factors".into()))
+        value.get().ok_or_else(|| Error::Gradient("a gradient has neither a value nor factors".into()))
     }
 
     /// The two matrices whose product it is, if nobody has computed that yet.
     pub fn factors(&self) -> Option<(&Tensor, &Tensor)> {
-        self.factors.as_ref().filter(|_| self.value.get().is_none()).map(|(a, b)| (a, b))
+        self.0.factors.as_ref().filter(|_| self.0.value.get().is_none()).map(|(a, b)| (a, b))
     }
 }
 

@@ -145,18 +145,42 @@ pub fn copy_into(x: View, y: &mut Buffer, at: &Layout) {
     });
 }
 
-/// The elements as another type.
+crate::simd! {
+    /// Pixels as numbers.
+    fn bytes_to_floats(x: &[u8], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f32::from(x));
+    }
+    fn singles_to_doubles(x: &[f32], y: &mut [f64]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f64::from(x));
+    }
+    fn doubles_to_singles(x: &[f64], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = x as f32);
+    }
+}
+
+/// The elements as another type. The pairs that training casts between go many elements at a time.
 pub fn cast(x: View, to: DType) -> Buffer {
     if x.dtype() == to {
         return copy(x);
     }
     let mut y = Buffer::unspecified(to, x.len());
+    let chunk = chunk_len(x.len(), 1);
+    match (x.dtype(), to) {
+        (DType::U8, DType::F32) => map1(&Reader::new(x), y.as_mut_slice(), chunk, &bytes_to_floats),
+        (DType::F32, DType::F64) => map1(&Reader::new(x), y.as_mut_slice(), chunk, &singles_to_doubles),
+        (DType::F64, DType::F32) => map1(&Reader::new(x), y.as_mut_slice(), chunk, &doubles_to_singles),
+        _ => cast_one_by_one(x, &mut y),
+    }
+    y
+}
+
+fn cast_one_by_one(x: View, y: &mut Buffer) {
+    let to = y.dtype();
     with_element!(x.dtype(), X => with_element!(to, Y => {
         map1(&Reader::<X>::new(x), y.as_mut_slice::<Y>(), chunk_len(x.len(), 2), &|x, y| {
             y.iter_mut().zip(x).for_each(|(y, x)| *y = Y::from_scalar(x.to_scalar()));
         });
     }));
-    y
 }
 
 /// A view's elements in row-major order: borrowed where they stand so, else copied.

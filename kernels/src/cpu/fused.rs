@@ -9,6 +9,7 @@ use super::index::indices;
 use super::math::Real;
 use super::read::{BLOCK, for_parts};
 use super::threads::{GRAIN, for_chunks};
+use crate::buffer::scratch::Scratch;
 use crate::{Buffer, DType, Element, Error, Result, View};
 
 /// How many elements are worked on side by side.
@@ -205,7 +206,7 @@ pub fn cross_entropy(logits: View, labels: View) -> Result<Buffer> {
         for_parts(losses.as_mut_slice::<T>(), rows_at_once(len, GRAIN / COST), &|first, losses| {
             let mut rows = Rows::<T>::new(len);
             let together = rows.max.len();
-            let mut scratch = vec![T::of(0.0); together * len];
+            let mut scratch = Scratch::filled(together * len, T::of(0.0));
             for (i, losses) in losses.chunks_mut(together).enumerate() {
                 let row = first + i * together;
                 let x = &x[row * len..][..losses.len() * len];
@@ -283,14 +284,14 @@ fn rows_at_once(len: usize, elements: usize) -> usize {
 /// The largest elements and sums of a block of rows.
 struct Rows<T> {
     len: usize,
-    max: Vec<T>,
-    sum: Vec<f64>,
+    max: Scratch<T>,
+    sum: Scratch<f64>,
 }
 
 impl<T: Real> Rows<T> {
     fn new(len: usize) -> Self {
         let rows = rows_at_once(len, BLOCK);
-        Self { len, max: vec![T::of(0.0); rows], sum: vec![0.0; rows] }
+        Self { len, max: Scratch::filled(rows, T::of(0.0)), sum: Scratch::filled(rows, 0.0) }
     }
 
     fn exp(&mut self, x: &[T], e: &mut [T]) {

@@ -218,9 +218,7 @@ impl Sums {
 
 /// A buffer of `value(0)`, `value(1)`, … up to `len`.
 fn row<T: Real + Element>(len: usize, value: impl Fn(usize) -> f64) -> Buffer {
-    let mut row = Buffer::unspecified(T::DTYPE, len);
-    row.as_mut_slice::<T>().iter_mut().enumerate().for_each(|(i, y)| *y = T::of(value(i)));
-    row
+    Buffer::from_fn(len, |i| T::of(value(i)))
 }
 
 /// The mean and the biased variance of each feature.

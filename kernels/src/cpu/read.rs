@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::stream;
 use super::threads::for_chunks;
+use crate::buffer::scratch::Scratch;
 use crate::{Element, Layout, View};
 
 /// How many elements are read at a time, at most.
@@ -43,12 +44,12 @@ enum Pattern {
 
 /// Where a [`Reader`] puts what it gathers. Belongs to one reader.
 #[derive(Debug)]
-pub struct Stage<T>(Vec<T>);
+pub struct Stage<T>(Scratch<T>);
 
 impl<T> Stage<T> {
     /// A stage without memory, which it takes when first needed.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(Scratch::new())
     }
 }
 
@@ -95,7 +96,9 @@ impl<'a, T: Pod> Reader<'a, T> {
             Pattern::General => match self.within_run(start, len) {
                 Some(position) => &self.data[position..][..len],
                 None => {
-                    stage.0.resize(len.max(stage.0.len()), T::zeroed());
+                    if stage.0.len() < len {
+                        stage.0 = Scratch::filled(len, T::zeroed());
+                    }
                     self.gather(start, &mut stage.0[..len]);
                     &stage.0[..len]
                 }
@@ -114,7 +117,7 @@ impl<'a, T: Pod> Reader<'a, T> {
     /// Fills the stage with `len` elements from the start of a period on.
     #[cold]
     fn repeat(&self, period: usize, len: usize, stage: &mut Stage<T>) {
-        stage.0.resize(len, T::zeroed());
+        stage.0 = Scratch::filled(len, T::zeroed());
         let once = period.min(len);
         self.gather(0, &mut stage.0[..once]);
         let (pattern, rest) = stage.0.split_at_mut(once);

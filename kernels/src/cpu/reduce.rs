@@ -7,10 +7,13 @@
 //! Sums and products of floats are kept in double precision, which costs little next to reading memory and leaves an
 //! error of half a unit in the last place of the result.
 
+use bytemuck::Pod;
+
 use super::copy::cast;
 use super::read::{BLOCK, Reader, Stage};
 use super::threads::{GRAIN, for_chunks, map_tasks};
 use crate::backend::Reduce;
+use crate::buffer::scratch::Scratch;
 use crate::{Buffer, DType, Element, Error, Layout, Result, Scalar, View, with_element};
 
 /// Partial results side by side: enough of the widest registers to hide the time that an addition takes.
@@ -22,7 +25,7 @@ const PIECE: usize = GRAIN;
 /// How elements of type `T` are folded into one result.
 pub trait Fold<T>: Copy + Sync {
     /// What the fold keeps.
-    type Total: Copy + Send + Sync;
+    type Total: Pod + Send + Sync;
     /// The result for no elements.
     fn nothing(self) -> Self::Total;
     /// The result for one element.
@@ -161,7 +164,7 @@ pub fn reduce(op: Reduce, x: View, axes: &[usize]) -> Result<Buffer> {
     let to = if sums { sum_dtype(dtype) } else { dtype };
     Ok(with_element!(to, T => {
         let of = |x| if sums { T::wrap(x) } else { T::from_scalar(Scalar::Int(x)) };
-        Buffer::from_slice(&totals.into_iter().map(of).collect::<Vec<T>>())
+        Buffer::from_fn::<T>(totals.len(), |i| of(totals[i]))
     }))
 }
 
@@ -177,9 +180,9 @@ where
     Max: Fold<T, Total = T>,
     Min: Fold<T, Total = T>,
 {
-    let rounded = |totals: Vec<f64>, count: f64| {
+    let rounded = |totals: Scratch<f64>, count: f64| {
         let of = |x: f64| T::from_scalar(Scalar::Float(x / count));
-        Buffer::from_slice(&totals.into_iter().map(of).collect::<Vec<T>>())
+        Buffer::from_fn(totals.len(), |i| of(totals[i]))
     };
     match op {
         Reduce::Sum => rounded(fold::<T, _>(Sum, x, axes), 1.0),
@@ -194,14 +197,14 @@ where
 }
 
 /// The results of `f` over `axes`, in row-major order of the other dimensions.
-fn fold<T: Element, F: Fold<T>>(f: F, x: View, axes: &[usize]) -> Vec<F::Total> {
+fn fold<T: Element, F: Fold<T>>(f: F, x: View, axes: &[usize]) -> Scratch<F::Total> {
     let shape = x.shape();
     let size = |order: &[usize]| order.iter().map(|&axis| shape[axis]).product::<usize>();
     // A dimension of size 1 is on whichever side suits.
     let reduced: Vec<usize> = axes.iter().copied().filter(|&axis| shape[axis] != 1).collect();
     let kept: Vec<usize> = (0..shape.len()).filter(|axis| shape[*axis] != 1 && !axes.contains(axis)).collect();
     let (outputs, depth) = (size(&kept), size(&reduced));
-    let mut totals = vec![f.nothing(); outputs];
+    let mut totals = Scratch::filled(outputs, f.nothing());
     if outputs == 0 || depth == 0 {
         return totals;
     }
@@ -309,7 +312,7 @@ fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, widt
     let partial = map_tasks(tasks.len() * pieces, &|task| {
         let (first, totals) = &tasks[task / pieces];
         let row = task % pieces * rows;
-        let mut partial = vec![f.nothing(); totals.len()];
+        let mut partial = Scratch::filled(totals.len(), f.nothing());
         fold_rows(first + row * width, rows.min(depth - row), &mut partial, &mut [const { Stage::new() }; 4]);
         partial
     });

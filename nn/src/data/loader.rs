@@ -10,8 +10,12 @@ use gradus_core::{DType, Device, RandomKey, Tensor};
 use super::Dataset;
 use crate::{Error, Result};
 
-/// How many batches are prepared ahead.
-const AHEAD: usize = 4;
+/// How many groups of batches are prepared ahead.
+const AHEAD: usize = 2;
+
+/// Batches are handed over in groups of about so many bytes, and of at most so many batches: waking a thread costs as much
+/// as preparing a small batch.
+const GROUP: (usize, usize) = (1 << 19, 8);
 
 /// Some samples, ready for the network.
 #[derive(Clone, Debug)]
@@ -111,23 +115,32 @@ impl Loader {
         let worker = Builder::new().name("gradus-loader".into()).spawn(move || loader.prepare(epoch, &sender));
         let worker = worker.map_err(|error| {
             // The channel has room, and the receiver is alive.
-            let _ = for_errors.send(Err(Error::io("the thread that loads batches", error)));
+            let _ = for_errors.send(vec![Err(Error::io("the thread that loads batches", error))]);
         });
-        Batches { receiver: Some(receiver), worker: worker.ok() }
+        Batches { receiver: Some(receiver), group: Vec::new().into_iter(), worker: worker.ok() }
     }
 
-    fn prepare(&self, epoch: u64, sender: &SyncSender<Result<Batch>>) {
+    fn prepare(&self, epoch: u64, sender: &SyncSender<Vec<Result<Batch>>>) {
         let order = match &self.order {
             Order::Shuffled(key) => permutation(key.numbered(epoch), self.set.len()),
             _ => Vec::new(),
         };
+        let mut group = Vec::new();
+        let mut most = 1;
         for step in 0..self.steps() {
             let batch = self.batch(step, &order);
             let failed = batch.is_err();
+            let bytes = batch.as_ref().map_or(0, |batch| batch.inputs.len() * batch.inputs.dtype().size());
+            group.push(batch);
+            if group.len() < most && !failed && step + 1 < self.steps() {
+                continue;
+            }
             // Sending fails when nobody wants the rest of the epoch.
-            if sender.send(batch).is_err() || failed {
+            if sender.send(std::mem::take(&mut group)).is_err() || failed {
                 return;
             }
+            // The first batch goes alone, since somebody waits for it.
+            most = (GROUP.0 / bytes.max(1)).clamp(1, GROUP.1);
         }
     }
 
@@ -152,7 +165,8 @@ impl Loader {
 /// The batches of one epoch, in order.
 #[derive(Debug)]
 pub struct Batches {
-    receiver: Option<Receiver<Result<Batch>>>,
+    receiver: Option<Receiver<Vec<Result<Batch>>>>,
+    group: std::vec::IntoIter<Result<Batch>>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -160,15 +174,20 @@ impl Iterator for Batches {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.receiver.as_ref()?.recv().ok();
-        if batch.is_none() {
-            self.receiver = None;
-            // A panic must not look like the end of the epoch.
-            if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
-                std::panic::resume_unwind(panic);
+        if let Some(batch) = self.group.next() {
+            return Some(batch);
+        }
+        match self.receiver.as_ref()?.recv() {
+            Ok(group) => self.group = group.into_iter(),
+            Err(_) => {
+                self.receiver = None;
+                // A panic must not look like the end of the epoch.
+                if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
-        batch
+        self.group.next()
     }
 }
 
