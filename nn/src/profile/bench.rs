@@ -17,6 +17,9 @@ use crate::core::{Tensor, no_grad};
 /// A run is repeated until a sample takes this long, since clocks are coarse.
 const SAMPLE: Duration = Duration::from_micros(200);
 
+/// A run that takes this long is not repeated.
+const LONG: Duration = Duration::from_secs(2);
+
 /// One operation at one shape on one variant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measurement {
@@ -159,15 +162,15 @@ fn timed(
     let error = exact.then(|| max_rel_error(operation, shape, &first)).transpose()?;
     drop(first);
     let mut samples = vec![once];
-    if once < patience {
-        // The first run took memory from the system and filled the caches; the second tells how long one takes.
+    // The first run takes memory from the system and fills the caches, so that it says little, unless it takes for ever.
+    if once < patience.max(LONG) {
         let start = Instant::now();
         black_box(operation.run(&mut inputs)?);
         let once = start.elapsed().max(Duration::from_nanos(50));
         let repeats = SAMPLE.as_nanos().div_ceil(once.as_nanos()).clamp(1, 10_000) as u32;
         samples = vec![once];
         let start = Instant::now();
-        while start.elapsed() < patience {
+        while start.elapsed() < patience || samples.len() < 3 {
             let begin = Instant::now();
             for _ in 0..repeats {
                 black_box(operation.run(black_box(&mut inputs))?);

@@ -96,7 +96,7 @@ fn main() {
     let device = Device::flex().autodiff();
     let model = arguments.get(3).map_or("mlp", String::as_str);
     let mut net = Network::new(model, &device);
-    let mut optimizer: ModuleOptimizer<Network> =
+    let mut optimizer: ModuleOptimizer =
         if model == "ae" { AdamConfig::new().init() } else { SgdConfig::new().init() };
     let step = |x: Vec<f32>, y: Vec<i64>| {
         let gradients = GradientsParams::from_grads(loss(model, &net, x, y, &device).backward(), &net);
