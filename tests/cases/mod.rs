@@ -190,6 +190,9 @@ fn layers() -> Vec<Case> {
         })
         .collect();
     cases.push(case("linear without a bias", &[&x, &w], |x| x[0].linear(&x[1], None, Some(Unary::Tanh))));
+    let (none, rows) = (uniform(&[2, 0], -1.0, 1.0), uniform(&[0, 4], -1.0, 1.0));
+    cases
+        .push(case("linear over nothing", &[&none, &rows, &b], |x| x[0].linear(&x[1], Some(&x[2]), Some(Unary::Relu))));
     for axis in 0..3 {
         let features = x.shape()[axis];
         let (gamma, beta) = (uniform(&[features], 0.5, 1.5), uniform(&[features], -1.0, 1.0));

@@ -73,7 +73,7 @@ impl Op for Linear {
             Some(f) => through(f, saved.output()?, dy)?,
         };
         // All leading dimensions are rows of one matrix.
-        let rows = |x: &Tensor| x.reshape(&[x.len().checked_div(x.size(-1)?).unwrap_or(0), x.size(-1)?]);
+        let rows = |x: &Tensor| x.reshape(&[x.shape()[..x.rank() - 1].iter().product(), x.size(-1)?]);
         grads.wrt(0, || dz.matmul(&w.t()?))?;
         grads.wrt_product(1, || Ok((rows(x)?.t()?, rows(&dz)?)))?;
         if self.bias {

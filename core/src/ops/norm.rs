@@ -6,7 +6,6 @@
 use std::cell::OnceCell;
 
 use gradus_kernels::backend;
-use gradus_kernels::layout::Dims;
 
 use super::cast::same_types;
 use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
@@ -187,7 +186,7 @@ impl Op for LayerNorm {
             let along = &white * (&dwhite * &white).mean_keepdim(row)?;
             Ok((&dwhite - dwhite.mean_keepdim(row)? - along) * &root)
         })?;
-        let rows: Dims = [x.len().checked_div(gamma.len()).unwrap_or(0), gamma.len()].into_iter().collect();
+        let rows = [x.shape()[..x.rank() - 1].iter().product(), gamma.len()];
         grads.wrt(1, || (dy * &white).reshape(&rows)?.sum(&[0]))?;
         grads.wrt(2, || dy.reshape(&rows)?.sum(&[0]))
     }

@@ -23,9 +23,9 @@ pub fn matmul(a: View, b: View) -> Result<Buffer> {
 
 pub fn linear(x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer> {
     let (dtype, k, n) = (x.dtype(), w.shape()[0], w.shape()[1]);
+    let rows: usize = x.shape()[..x.shape().len() - 1].iter().product();
     let (x, w) = (floats("linear", x)?, floats("linear", w)?);
     let bias = bias.map(|bias| floats("linear", bias)).transpose()?;
-    let rows = x.len().checked_div(k).unwrap_or(0);
     let value = |at: usize| {
         let sum = (0..k).map(|i| x[at / n * k + i] * w[i * n + at % n]).sum::<f64>();
         let sum = sum + bias.as_ref().map_or(0.0, |bias| bias[at % n]);
