@@ -6,7 +6,7 @@
 //!
 //! Threads come from rayon, which starts them and puts them to sleep; the thread that first computes is one of them. Waking
 //! a sleeping thread takes longer than most of a small network's kernels: over a hundred microseconds on a virtual machine.
-//! So a worker that has had work looks for more for a while ([`stay_awake`]), as OpenMP's do, and finds it on a [`board`]
+//! So a worker that has had work looks for more for a while (`stay_awake`), as OpenMP's do, and finds it on a `board`
 //! without any detour: there a caller shares tasks in less than a microsecond, and never waits for a sleeper.
 
 mod board;
@@ -113,7 +113,7 @@ fn wake_workers() {
     }
 }
 
-/// Helps whoever has work to share, until nobody had any for [`LINGER`].
+/// Helps whoever has work to share, until nobody had any for `LINGER`.
 fn stay_awake() {
     let mut idle = Instant::now();
     while idle.elapsed() < LINGER {
