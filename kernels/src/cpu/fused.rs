@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::copy::{Dense, with_axis_last};
 use super::index::indices;
-use super::math::Real;
+use super::math::{Real, total, total_of_two};
 use super::read::{BLOCK, for_parts};
 use super::threads::{GRAIN, for_chunks};
 use crate::buffer::scratch::Scratch;
@@ -44,7 +44,7 @@ crate::simd! {
             *e = e.exp_below::<FMA>();
         }
         for (e, sum) in e.chunks_exact(len).zip(sum) {
-            *sum = total(e, |i| e[i].wide());
+            *sum = total::<LANES, _>(e, |e| e.wide());
         }
     }
     /// Divides each row by its sum, which takes a product for each element.
@@ -68,7 +68,7 @@ crate::simd! {
     /// `dx = y * (dy - sum(y * dy))` for each row.
     fn softmax_grad_rows<T>(y: &[T], dy: &[T], dx: &mut [T], len: usize) where [T: Real] {
         for ((y, dy), dx) in y.chunks_exact(len).zip(dy.chunks_exact(len)).zip(dx.chunks_exact_mut(len)) {
-            let dot = T::of(total(y, |i| y[i].wide() * dy[i].wide()));
+            let dot = T::of(total_of_two::<LANES, _>(y, dy, |y, dy| y.wide() * dy.wide()));
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = y * (dy - dot);
             }
@@ -80,7 +80,7 @@ crate::simd! {
             *dx = y.exp::<FMA>();
         }
         for (dy, dx) in dy.chunks_exact(len).zip(dx.chunks_exact_mut(len)) {
-            let sum = T::of(total(dy, |i| dy[i].wide()));
+            let sum = T::of(total::<LANES, _>(dy, |dy| dy.wide()));
             for (dx, &dy) in dx.iter_mut().zip(dy) {
                 *dx = dy - *dx * sum;
             }
@@ -136,19 +136,6 @@ fn in_lanes<T: Copy>(nothing: T, x: &[T], f: impl Fn(T, T) -> T) -> [T; 4 * LANE
         width /= 2;
     }
     lanes
-}
-
-/// The sum of `f(i)` for the places of `x`.
-#[inline(always)]
-fn total<T>(x: &[T], f: impl Fn(usize) -> f64) -> f64 {
-    let mut partial = [0.0; LANES];
-    let whole = x.len() / LANES * LANES;
-    for block in (0..whole).step_by(LANES) {
-        for (i, partial) in partial.iter_mut().enumerate() {
-            *partial += f(block + i);
-        }
-    }
-    (whole..x.len()).map(f).sum::<f64>() + partial.iter().sum::<f64>()
 }
 
 /// Calls `f::<T>` for the float type `T` of `$dtype`.

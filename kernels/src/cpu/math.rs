@@ -53,6 +53,33 @@ pub trait Real:
     fn angle<const FMA: bool>(self, x: Self) -> Self;
 }
 
+/// The sum of `f` of every element: `LANES` sums side by side, which hide the time that an addition takes, put together in
+/// a fixed order.
+#[inline(always)]
+pub fn total<const LANES: usize, T: Copy>(x: &[T], f: impl Fn(T) -> f64) -> f64 {
+    let mut partial = [0.0; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for (partial, &x) in partial.iter_mut().zip(block) {
+            *partial += f(x);
+        }
+    }
+    rest.iter().map(|&x| f(x)).sum::<f64>() + partial.iter().sum::<f64>()
+}
+
+/// [`total`] of pairs.
+#[inline(always)]
+pub fn total_of_two<const LANES: usize, T: Copy>(x: &[T], y: &[T], f: impl Fn(T, T) -> f64) -> f64 {
+    let mut partial = [0.0; LANES];
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in x.iter().zip(y) {
+        for ((partial, &x), &y) in partial.iter_mut().zip(x).zip(y) {
+            *partial += f(x, y);
+        }
+    }
+    x_rest.iter().zip(y_rest).map(|(&x, &y)| f(x, y)).sum::<f64>() + partial.iter().sum::<f64>()
+}
+
 impl Real for f32 {
     #[inline(always)]
     fn of(x: f64) -> Self {

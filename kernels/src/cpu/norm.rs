@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::copy::Dense;
 use super::fused::with_real;
-use super::math::Real;
+use super::math::{Real, total, total_of_two};
 use super::read::for_parts;
 use super::simd::mul_add;
 use super::threads::GRAIN;
@@ -81,30 +81,23 @@ crate::simd! {
     }
     /// The sum of `x`.
     fn sum_run<T>(x: &[T]) -> f64 where [T: Real] {
-        total(x, |x| x.wide())
+        total::<LANES, _>(x, |x| x.wide())
     }
     /// The sum of squared distances from `mean`.
     fn squares_run<T>(x: &[T], mean: f64) -> f64 where [T: Real] {
-        total(x, |x| (x.wide() - mean) * (x.wide() - mean))
+        total::<LANES, _>(x, |x| (x.wide() - mean) * (x.wide() - mean))
     }
     /// The sum of `dy`, and that of `dy` times the distance of `x` from its mean.
     fn products_run<T>(x: &[T], dy: &[T], mean: T) -> (f64, f64) where [T: Real] {
-        let mut products = [0.0; LANES];
-        let ((x_blocks, x_rest), (dy_blocks, dy_rest)) = (x.as_chunks::<LANES>(), dy.as_chunks::<LANES>());
-        for (x, dy) in x_blocks.iter().zip(dy_blocks) {
-            for i in 0..LANES {
-                products[i] += dy[i].wide() * (x[i] - mean).wide();
-            }
-        }
-        let rest = x_rest.iter().zip(dy_rest).map(|(&x, dy)| dy.wide() * (x - mean).wide());
-        (total(dy, |dy| dy.wide()), rest.sum::<f64>() + products.iter().sum::<f64>())
+        let products = total_of_two::<LANES, _>(x, dy, |x, dy| dy.wide() * (x - mean).wide());
+        (total::<LANES, _>(dy, |dy| dy.wide()), products)
     }
     /// Each row of `x` with mean 0 and variance 1, times `gamma` plus `beta`.
     fn layer_rows<T>(x: &[T], y: &mut [T], gamma: &[T], beta: &[T], epsilon: f64) where [T: Real] {
         let width = gamma.len();
         for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
-            let mean = total(x, |x| x.wide()) / width as f64;
-            let variance = total(x, |x| (x.wide() - mean) * (x.wide() - mean)) / width as f64;
+            let mean = total::<LANES, _>(x, |x| x.wide()) / width as f64;
+            let variance = total::<LANES, _>(x, |x| (x.wide() - mean) * (x.wide() - mean)) / width as f64;
             let (mean, factor) = (T::of(mean), T::of(1.0 / (variance + epsilon).sqrt()));
             for (((y, &x), &gamma), &beta) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
                 *y = mul_add::<FMA, T>((x - mean) * factor, gamma, beta);
@@ -115,19 +108,6 @@ crate::simd! {
 
 /// Sums side by side: enough to hide the time that an addition takes.
 const LANES: usize = 32;
-
-/// The sum of `f` of every element.
-#[inline(always)]
-fn total<T: Copy>(x: &[T], f: impl Fn(T) -> f64) -> f64 {
-    let mut partial = [0.0; LANES];
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    for block in blocks {
-        for (partial, &x) in partial.iter_mut().zip(block) {
-            *partial += f(x);
-        }
-    }
-    rest.iter().map(|&x| f(x)).sum::<f64>() + partial.iter().sum::<f64>()
-}
 
 /// Writes two sums over some rows for each of some features.
 type Part<'a> = dyn Fn(Range<usize>, Range<usize>, [&mut [f64]; 2]) + Sync + 'a;
