@@ -70,7 +70,7 @@ impl Op for Linear {
         };
         let (dz, db) = match self.activation {
             None => (dy.clone(), None),
-            Some(f) => through(f, saved.output()?, dy)?,
+            Some(f) => through(f, saved, dy)?,
         };
         // All leading dimensions are rows of one matrix.
         let rows = |x: &Tensor| x.reshape(&[x.shape()[..x.rank() - 1].iter().product(), x.size(-1)?]);

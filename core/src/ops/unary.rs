@@ -118,7 +118,7 @@ unary! {
     /// `x` above 0, `alpha * (e^x - 1)` elsewhere.
     elu(alpha) = Elu, x (|x, dy| dy.select(&x.gt_scalar(0.0)?, &(dy * x.clamp(f64::MIN, 0.0)?.exp()? * alpha))?);
     /// ELU with the constants that keep the variance.
-    selu = Selu, x (|x, dy| dy.select(&x.gt_scalar(0.0)?, &(dy * x.clamp(f64::MIN, 0.0)?.exp()? * SELU_ALPHA))? * SELU_SCALE);
+    selu = Selu, y (|y, dy| (dy * SELU_SCALE).select(&y.gt_scalar(0.0)?, &(dy * (y + SELU_SCALE * SELU_ALPHA)))?);
     /// `max(x, 0) + min(alpha * (e^(x / alpha) - 1), 0)`.
     celu(alpha) = Celu, x (|x, dy| dy.select(&x.gt_scalar(0.0)?, &(dy * (x.clamp(f64::MIN, 0.0)? / alpha).exp()?))?);
     /// `log(1 + e^x)`.
@@ -170,26 +170,32 @@ pub(super) fn tells_slope(f: Unary) -> bool {
     f.slope_at(0.0).is_some()
 }
 
-/// The gradient `dx` through `f` from its result `y`; and, where a kernel sums it on the way, its sum over all dimensions
-/// but the last.
+/// The gradient `dx` through `f`, of which the result was kept; and, where a kernel sums it on the way, its sum over all
+/// dimensions but the last.
 ///
 /// The kernel does it in one pass. Plain operations are for gradients that will be differentiated themselves.
-pub(super) fn through(f: Unary, y: &Tensor, dy: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+pub(super) fn through(f: Unary, saved: &Saved<'_>, dy: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+    let y = saved.output()?;
     if !is_recording() {
         let (dx, sums) = y.backend().activation_grad(f, y.view(), dy.view())?;
-        return Ok((y.computed(dx, y.shape())?, Some(y.computed(sums, &y.shape()[y.rank().saturating_sub(1)..])?)));
+        let row = &y.shape()[y.rank().saturating_sub(1)..];
+        return Ok((y.computed(dx, y.shape())?, Some(y.computed(sums, row)?)));
     }
-    let above = || y.gt_scalar(0.0);
     let dx = match f {
-        Unary::Relu => dy.masked(&above()?)?,
-        Unary::LeakyRelu(slope) => dy.select(&above()?, &(dy * slope))?,
-        Unary::Elu(alpha) => dy.select(&above()?, &(dy * (y + alpha)))?,
-        Unary::Selu => (dy * SELU_SCALE).select(&above()?, &(dy * (y + SELU_SCALE * SELU_ALPHA)))?,
-        Unary::Sigmoid => dy * (y * (1.0 - y)),
-        Unary::Tanh => dy * (1.0 - y * y),
-        _ => return Err(Error::Gradient(format!("{}: core/src/ops/unary.rs has no rule from its value", f.name()))),
+        // The table's rules of these read `x`, since a negative parameter hides its sign.
+        Unary::LeakyRelu(slope) => dy.select(&y.gt_scalar(0.0)?, &(dy * slope))?,
+        Unary::Elu(alpha) => dy.select(&y.gt_scalar(0.0)?, &(dy * (y + alpha)))?,
+        _ => gradient(f, saved, dy)?,
     };
     Ok((dx, None))
+}
+
+/// `dx` by the table.
+fn gradient(f: Unary, saved: &Saved<'_>, dy: &Tensor) -> Result<Tensor> {
+    rule(f, saved, dy).unwrap_or_else(|| {
+        let name = f.name();
+        Err(Error::Gradient(format!("{name} has no gradient: core/src/ops/unary.rs has no row for it")))
+    })
 }
 
 /// Whether the table has a gradient rule for `f`.
@@ -219,14 +225,9 @@ impl Op for Pointwise {
     }
 
     fn backward(&self, saved: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
-        if tells_slope(self.0) {
-            return grads.wrt(0, || Ok(through(self.0, saved.output()?, dy)?.0));
-        }
-        grads.wrt(0, || {
-            rule(self.0, saved, dy).unwrap_or_else(|| {
-                let name = self.name();
-                Err(Error::Gradient(format!("{name} has no gradient: core/src/ops/unary.rs has no row for it")))
-            })
+        grads.wrt(0, || match tells_slope(self.0) {
+            true => Ok(through(self.0, saved, dy)?.0),
+            false => gradient(self.0, saved, dy),
         })
     }
 }
