@@ -2,7 +2,7 @@
 
 use nn::core::kernels::cpu::peak;
 use nn::core::kernels::cpu::simd::Isa;
-use nn::core::kernels::cpu::threads::MAX_THREADS;
+use nn::core::kernels::cpu::threads;
 use serde_json::json;
 
 use crate::args::{Counts, DeviceArgs, DeviceCommand};
@@ -31,9 +31,8 @@ pub fn run(args: &DeviceArgs, terminal: &Terminal) -> Result<(), Failure> {
 /// # Errors
 /// If one is out of range.
 pub fn thread_counts(counts: &Counts, single: bool) -> Result<Vec<usize>, Failure> {
-    if let Some(count) = counts.threads.iter().find(|count| !(1..=MAX_THREADS).contains(*count)) {
-        let text = format!("--threads: {count} is out of range; give a number from 1 to {MAX_THREADS}");
-        return Err(Failure::new(Kind::Usage, text));
+    for &count in &counts.threads {
+        threads::check(count).map_err(|error| Failure::new(Kind::Usage, format!("--{error}")))?;
     }
     Ok(match (counts.threads.as_slice(), cores().unwrap_or(1)) {
         ([], 1) => vec![1],

@@ -59,7 +59,11 @@ pub fn with_threads<R: Send>(count: usize, f: impl FnOnce() -> R + Send) -> Resu
     Ok(pool.map_err(|error| cannot_start(count, &error))?.install(f))
 }
 
-fn check(count: usize) -> Result<()> {
+/// Whether `count` threads can be asked for.
+///
+/// # Errors
+/// If it is 0 or absurd.
+pub fn check(count: usize) -> Result<()> {
     match count {
         1..=MAX_THREADS => Ok(()),
         _ => Err(Error::Threads(format!("threads: {count} is out of range; give a number from 1 to {MAX_THREADS}"))),
