@@ -5,4 +5,5 @@
 mod along;
 mod common;
 mod index;
+mod layers;
 mod pointwise;
