@@ -52,7 +52,7 @@ fn main() -> gradus::nn::Result<()> {
     };
     let (loss, metrics): (Loss, Vec<Metric>) = ("sparse_categorical_crossentropy".parse()?, vec!["accuracy".parse()?]);
     let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
-    let optimizer = Box::new(Adam::new(options));
+    let optimizer = Adam::new(options);
     let batches = Loader::new(&train, 32, Some(key.named("order")), Scale::None)?;
     Trainer::new(&model, loss.clone(), metrics.clone(), optimizer, key).fit(&batches, None, 50, &mut [&mut print])?;
 

@@ -3,6 +3,7 @@
 mod adam;
 mod sgd;
 mod state;
+mod update;
 
 use std::fmt::Debug;
 
@@ -12,6 +13,7 @@ use crate::{Error, Param, Result};
 
 pub use adam::{Adam, AdamOptions};
 pub use sgd::{Sgd, SgdOptions};
+pub use update::Update;
 
 /// A rule that moves weights, with what it remembers about them.
 pub trait Optimizer: Debug + Send {

@@ -3,7 +3,7 @@
 use super::value::Value;
 use super::{Preset, Table, Writer};
 use crate::Result;
-use crate::optim::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
+use crate::optim::{Adam, AdamOptions, Sgd, SgdOptions, Update};
 use crate::spec::preset::suggest;
 
 /// An optimizer with all its numbers.
@@ -35,12 +35,12 @@ impl OptimizerSpec {
         }
     }
 
-    /// The optimizer itself, fresh.
-    pub fn build(&self) -> Box<dyn Optimizer> {
-        match self {
+    /// The optimizer itself, fresh, with all that is done around its steps.
+    pub fn build(&self) -> Update {
+        Update::new(match self {
             OptimizerSpec::Sgd(options) => Box::new(Sgd::new(options.clone())),
             OptimizerSpec::Adam(options) => Box::new(Adam::new(options.clone())),
-        }
+        })
     }
 
     pub(super) fn read(mut table: Table, preset: Preset) -> Result<Self> {

@@ -10,7 +10,7 @@ use crate::loss::Loss;
 use crate::metrics::Metric;
 use crate::models::Model;
 use crate::module::Ctx;
-use crate::optim::Optimizer;
+use crate::optim::Update;
 use crate::spec::Recipe;
 use crate::{Error, Result};
 
@@ -20,7 +20,7 @@ pub struct Trainer<'a> {
     model: &'a Model,
     loss: Loss,
     metrics: Vec<Metric>,
-    optimizer: Box<dyn Optimizer>,
+    update: Update,
     /// Where dropout and its kind draw from; every step gets a stream of its own.
     key: RandomKey,
     /// Steps made so far.
@@ -28,15 +28,9 @@ pub struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Trains `model` to make `loss` small.
-    pub fn new(
-        model: &'a Model,
-        loss: Loss,
-        metrics: Vec<Metric>,
-        optimizer: Box<dyn Optimizer>,
-        key: RandomKey,
-    ) -> Self {
-        Self { model, loss, metrics, optimizer, key, steps: 0 }
+    /// Trains `model` to make `loss` small; `update` is an optimizer, or an [`Update`] around one.
+    pub fn new(model: &'a Model, loss: Loss, metrics: Vec<Metric>, update: impl Into<Update>, key: RandomKey) -> Self {
+        Self { model, loss, metrics, update: update.into(), key, steps: 0 }
     }
 
     /// Trains `model` as `recipe` says.
@@ -46,9 +40,9 @@ impl<'a> Trainer<'a> {
         Self::new(model, train.loss.clone(), train.metrics.clone(), recipe.optimizer.build(), key)
     }
 
-    /// The optimizer, for changing its rate.
-    pub fn optimizer(&mut self) -> &mut dyn Optimizer {
-        &mut *self.optimizer
+    /// What moves the weights: for its state, and for changing its rate.
+    pub fn update(&mut self) -> &mut Update {
+        &mut self.update
     }
 
     /// Learns from one batch. Gives the loss before the update, and the sum of each metric over the batch.
@@ -63,7 +57,7 @@ impl<'a> Trainer<'a> {
             self.metrics.iter().map(|metric| metric.count(&raw, &left, &batch.targets)).collect::<Result<_>>()?;
         if value.is_finite() {
             let gradients = loss.backward()?;
-            self.optimizer.step(self.model.params(), gradients)?;
+            self.update.apply(self.model.params(), gradients)?;
         }
         self.steps += 1;
         Ok((value, counts))
@@ -122,6 +116,7 @@ impl<'a> Trainer<'a> {
             let val = val.map(|val| evaluate(self.model, &self.loss, &self.metrics, val)).transpose()?;
             let seconds = epoch_began.elapsed().as_secs_f64();
             let report = EpochReport { epoch, train: sums.means().clone(), val, train_seconds, seconds };
+            self.update.epoch_end(&report.values());
             stop = tell(&Event::EpochEnd(&report));
             history.epochs.push(report);
         }
@@ -165,7 +160,7 @@ impl<'a> Trainer<'a> {
             (None, _, Err(error)) => format!("looking for the layer failed: {error}"),
             (None, ..) => "all layers' outputs are finite, so the loss itself ran away".into(),
         };
-        let rate = self.optimizer.learning_rate();
+        let rate = self.update.learning_rate();
         Error::Numeric(format!(
             "epoch {epoch}, step {step}: the loss is {loss}: {place}; lower optimizer.learning_rate (it is {rate:?}) or look \
              at data.scale"
@@ -281,7 +276,7 @@ metrics = ["accuracy"]
         let set = data(100);
         let model = Model::build(&recipe, &[3]).unwrap();
         let mut trainer = Trainer::of(&recipe, &model);
-        trainer.optimizer().set_learning_rate(1e30);
+        trainer.update().set_learning_rate(1e30);
         let error = trainer.fit(&loader(&set), None, 3, &mut []).unwrap_err();
         assert!(matches!(error, Error::Numeric(_)), "{error:?}");
         let text = error.to_string();
