@@ -112,13 +112,15 @@ Examples:
   gradus train digits --set optimizer.momentum=0.9 --set layer.2.units=64
   gradus train mnist --data ~/mnist --json      one JSON object on stdout when done
   gradus train fashion-bn --dry-run             build it, show it, stop
+  gradus train --resume runs/0001-mnist         go on where a run was interrupted, or crashed
 
-Each run gets a folder runs/NNNN-name with the complete recipe, the log, history.csv, curves.svg and
-model.safetensors. Ctrl-C finishes the step, saves the weights and stops; a second one stops at once.")]
+Each run gets a folder runs/NNNN-name with the complete recipe, the log, history.csv, curves.svg,
+model.safetensors and the newest checkpoints. Ctrl-C finishes the step, saves everything and stops; a second
+one stops at once.")]
 pub struct TrainArgs {
     /// A bundled recipe, or a TOML file
-    #[arg(value_name = "NAME|FILE.toml")]
-    pub recipe: String,
+    #[arg(value_name = "NAME|FILE.toml", required_unless_present = "resume")]
+    pub recipe: Option<String>,
     /// Passes over the training data
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<String>,
@@ -143,6 +145,15 @@ pub struct TrainArgs {
     /// Build the model and show it with the number of steps, then stop
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on with a run that was interrupted, in its own folder; the weights become those of a run without a break
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "dry_run")]
+    pub resume: Option<PathBuf>,
+    /// Resume although the recipe or the data have changed
+    #[arg(long, requires = "resume")]
+    pub force: bool,
+    /// Save the training every so many steps (500) or so often (30s, 5m): what a crash can lose at most
+    #[arg(long, value_name = "STEPS|TIME")]
+    pub checkpoint_every: Option<String>,
     /// What computes.
     #[command(flatten)]
     pub machine: Machine,

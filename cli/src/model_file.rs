@@ -25,17 +25,17 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
-/// Writes a model into its run folder, whole or not at all.
+/// Writes a model into a file, whole or not at all.
 ///
 /// # Errors
 /// If the file cannot be written; an older one is still there then.
-pub fn save(model: &Model, folder: &Path, classes: &[String]) -> Result<(), Failure> {
+pub fn save(model: &Model, file: &Path, classes: &[String]) -> Result<(), Failure> {
     let mut metadata = BTreeMap::new();
     if !classes.is_empty() {
         let classes = serde_json::to_string(classes).map_err(|error| Failure::io(CLASSES, &error.into()))?;
         metadata.insert(CLASSES.to_owned(), classes);
     }
-    Ok(model.save(folder.join(MODEL), metadata)?)
+    Ok(model.save(file, metadata)?)
 }
 
 /// Loads a model from its file or its run folder.

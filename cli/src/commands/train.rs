@@ -1,10 +1,12 @@
 //! `gradus train`: from a recipe to a trained network in a run folder.
 
+use std::path::Path;
+
 use nn::core::Device;
 use nn::core::kernels::memory;
 use nn::models::{Counts, Model};
 use nn::spec::Recipe;
-use nn::train::{EVALUATION_BATCH, History, Trainer, evaluate};
+use nn::train::{EVALUATION_BATCH, Ended, History, Trainer, evaluate};
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,11 +19,13 @@ use crate::model_file;
 use crate::report::document;
 use crate::report::environment::{Environment, peak_memory};
 use crate::report::history::{Epoch, Numbers};
-use crate::report::run_folder::{CONFIG, RunFolder};
+use crate::report::run_folder::{CONFIG, DATA, MODEL, RunFolder};
 use crate::report::watch::Watch;
 use crate::samples::{Samples, measuring};
 use crate::terminal::{Format, Terminal};
-use crate::{datasets, machine, recipes};
+use crate::{checkpoints, datasets, machine, recipes};
+
+mod resume;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -66,12 +70,20 @@ pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
-    let recipe = recipes::open(&args.recipe, &overrides(args))?;
+    let recipe = match (&args.resume, &args.recipe) {
+        (Some(folder), _) => resume::recipe(folder, args, &overrides(args))?,
+        (None, Some(recipe)) => recipes::open(recipe, &overrides(args))?,
+        (None, None) => return Err(Failure::new(Kind::Usage, "train: name a recipe, or a run with --resume")),
+    };
     // A model that does not fit together is told before anybody waits for data.
     if let Some(shape) = known_shape(&recipe.data) {
         Model::build(&recipe, shape)?;
     }
-    let mut samples = Samples::load(&recipe, args.data.as_deref())?;
+    let place = match &args.resume {
+        Some(folder) => resume::data_place(folder, args),
+        None => args.data.clone(),
+    };
+    let mut samples = Samples::load(&recipe, place.as_deref())?;
     terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
     let model = Model::build(&recipe, samples.train.sample_shape())?;
     model.to_device(device)?;
@@ -79,11 +91,15 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         return dry_run(&recipe, &model, &samples, terminal);
     }
 
-    let mut folder = RunFolder::create(&args.out, &recipe.name)?;
+    datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
+    let mut trainer = Trainer::of(&recipe, &model);
+    let mut folder = match &args.resume {
+        Some(folder) => reopen(folder, args, &samples, &recipe, &mut trainer, terminal)?,
+        None => RunFolder::create(&args.out, &recipe.name)?,
+    };
     folder.write(CONFIG, recipe.to_toml())?;
     folder.write_json("env.json", &Environment::look(device.name(), machine::thread_count(), machine::check_isa()?))?;
-    datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
-    folder.write_json("data.json", &samples.origin)?;
+    folder.write_json(DATA, &samples.origin)?;
     announce(&recipe, &model, &samples, &folder, terminal);
 
     let interrupt = Interrupt::listen().map_err(|error| Failure::io("signals", &error))?;
@@ -92,14 +108,13 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         let validation =
             samples.val.as_ref().map(|val| measuring(val, &recipe, EVALUATION_BATCH, device)).transpose()?;
         let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, &samples.train.classes);
-        let fitted =
-            Trainer::of(&recipe, &model).fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
+        let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
         let epochs = watch.finish()?;
         (fitted?, epochs)
     };
-    model_file::save(&model, folder.path(), &samples.train.classes)?;
+    model_file::save(&model, &folder.path().join(MODEL), &samples.train.classes)?;
     if let Some(signal) = interrupt.received()
-        && history.stopped
+        && history.ended == Ended::Stopped
     {
         return Err(interrupted(signal, &history, &folder));
     }
@@ -134,11 +149,34 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
     }
 }
 
+/// The folder of an interrupted run, and its state in `trainer`.
+fn reopen(
+    folder: &Path,
+    args: &TrainArgs,
+    samples: &Samples,
+    recipe: &Recipe,
+    trainer: &mut Trainer<'_>,
+    terminal: &Terminal,
+) -> Result<RunFolder, Failure> {
+    resume::check_data(folder, args, &samples.origin)?;
+    match checkpoints::newest(folder, terminal)? {
+        Some((checkpoint, file)) => {
+            resume::check_unfinished(folder, &checkpoint.progress().history, recipe)?;
+            trainer.resume(&checkpoint, &file.display().to_string())?;
+            let (epoch, step) = checkpoint.progress().place();
+            terminal.say(format!("going on in epoch {epoch} after step {step}, from {}", file.display()));
+        }
+        None => terminal.say("the run ended before its first checkpoint: starting from the beginning"),
+    }
+    RunFolder::open(folder.to_owned()).map_err(|error| Failure::io(folder.display(), &error))
+}
+
 /// The options that change a value of the recipe, as paths into it.
 fn overrides(args: &TrainArgs) -> Vec<(String, String)> {
     let short = [
         ("train.epochs", &args.epochs),
         ("train.batch", &args.batch),
+        ("train.checkpoint.every", &args.checkpoint_every),
         ("optimizer.learning_rate", &args.lr),
         ("seed", &args.seed),
     ];
@@ -214,7 +252,8 @@ fn text(outcome: &Outcome, recipe: &Recipe) -> String {
 fn interrupted(signal: u8, history: &History, folder: &RunFolder) -> Failure {
     let path = folder.path().display();
     let text = format!(
-        "interrupted after {} steps, {} whole epochs; the weights are in {path}; `gradus eval {path}` measures them",
+        "interrupted after {} steps, {} whole epochs; go on with: gradus train --resume {path}; `gradus eval {path}` \
+         measures what it has learnt",
         history.steps,
         history.epochs.len()
     );

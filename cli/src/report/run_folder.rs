@@ -10,8 +10,13 @@ use crate::failure::{Failure, Kind};
 
 /// The file with the weights and the model.
 pub const MODEL: &str = "model.safetensors";
+/// The file with the weights of the best epoch, where the recipe says what is best.
+pub const BEST: &str = "best.safetensors";
 /// The file with the complete recipe.
 pub const CONFIG: &str = "config.toml";
+
+/// The file that says which data a run was trained on.
+pub const DATA: &str = "data.json";
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -41,7 +46,15 @@ impl RunFolder {
                 Err(error) => return Err(refused(error)),
             }
         };
-        let log = OpenOptions::new().create(true).append(true).open(path.join("log.jsonl")).map_err(refused)?;
+        RunFolder::open(path).map_err(refused)
+    }
+
+    /// The folder of a run that goes on; its log grows.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn open(path: PathBuf) -> io::Result<RunFolder> {
+        let log = OpenOptions::new().create(true).append(true).open(path.join("log.jsonl"))?;
         Ok(RunFolder { path, log })
     }
 

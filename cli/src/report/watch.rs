@@ -1,17 +1,18 @@
-//! Listens to a training run: shows it, writes it down, and keeps the weights of every finished epoch.
+//! Listens to a training run: shows it, writes it down, and saves it so that it can go on.
 
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use nn::models::Model;
 use nn::spec::Recipe;
-use nn::train::{Control, EpochReport, Event, Listener};
+use nn::train::{Control, Ended, EpochReport, Event, Listener, Trainer};
 use serde_json::json;
 
 use super::history::{self, Epoch, Numbers};
 use super::progress::training_bar;
-use super::run_folder::RunFolder;
+use super::run_folder::{BEST, MODEL, RunFolder};
 use super::svg;
+use crate::checkpoints::Checkpoints;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::model_file;
@@ -32,6 +33,7 @@ pub struct Watch<'a> {
     shown: Instant,
     epochs: usize,
     history: Vec<Epoch>,
+    checkpoints: Checkpoints<'a>,
     /// The first thing that went wrong here; training stops for it.
     failure: Option<Failure>,
 }
@@ -47,8 +49,21 @@ impl<'a> Watch<'a> {
         classes: &'a [String],
     ) -> Watch<'a> {
         let bar = ProgressBar::hidden();
-        let (shown, history) = (Instant::now(), Vec::new());
-        Watch { terminal, folder, interrupt, recipe, model, classes, bar, shown, epochs: 0, history, failure: None }
+        let checkpoints = Checkpoints::new(folder.path(), &recipe.train.checkpoint, 0);
+        Watch {
+            terminal,
+            folder,
+            interrupt,
+            recipe,
+            model,
+            classes,
+            bar,
+            shown: Instant::now(),
+            epochs: 0,
+            history: Vec::new(),
+            checkpoints,
+            failure: None,
+        }
     }
 
     /// The epochs that were finished.
@@ -60,15 +75,19 @@ impl<'a> Watch<'a> {
         self.failure.map_or(Ok(self.history), Err)
     }
 
-    fn hear(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+    fn hear(&mut self, event: &Event<'_>, trainer: &Trainer<'_>) -> Result<(), Failure> {
         match event {
             Event::Start { epochs, steps, samples } => {
                 self.epochs = *epochs;
+                let before = &trainer.progress().history;
+                self.history = before.epochs.iter().map(epoch_of).collect();
+                self.checkpoints = Checkpoints::new(self.folder.path(), &self.recipe.train.checkpoint, before.steps);
                 self.bar = training_bar(self.terminal, *steps);
                 let name = &self.recipe.name;
                 let folder = self.folder.path().display().to_string();
                 self.tell(&json!({
                     "event": "start", "recipe": name, "epochs": epochs, "steps": steps, "samples": samples, "run_dir": folder,
+                    "steps_done": before.steps,
                 }))
             }
             Event::EpochStart { epoch } => {
@@ -82,15 +101,18 @@ impl<'a> Watch<'a> {
                     self.bar.set_position(*step as u64);
                     self.bar.set_message(Numbers(so_far.values()).line());
                 }
-                Ok(())
+                match self.interrupt.received() {
+                    Some(_) => self.checkpoints.save(trainer),
+                    None => self.checkpoints.after_step(trainer),
+                }
             }
-            Event::EpochEnd(report) => self.epoch(report),
+            Event::EpochEnd(report) => self.epoch(report, trainer),
             Event::End(_) => Ok(()),
         }
     }
 
-    fn epoch(&mut self, report: &EpochReport) -> Result<(), Failure> {
-        let epoch = Epoch { epoch: report.epoch, numbers: Numbers(report.values()), seconds: report.seconds };
+    fn epoch(&mut self, report: &EpochReport, trainer: &Trainer<'_>) -> Result<(), Failure> {
+        let epoch = epoch_of(report);
         let line = format!("epoch {}/{}  {}  {:.1} s", epoch.epoch, self.epochs, epoch.numbers.line(), epoch.seconds);
         self.bar.suspend(|| self.terminal.say(line));
         self.tell(&json!({ "event": "epoch", "numbers": epoch }))?;
@@ -99,8 +121,19 @@ impl<'a> Watch<'a> {
         let document = self.recipe.document.as_ref();
         let panels = history::panels(&self.history, |name| document?.history.get(name).cloned());
         self.folder.write("curves.svg", svg::curves(&self.recipe.name, &panels))?;
+        let history = &trainer.progress().history;
+        let last = history.epochs.len() == self.epochs || history.ended == Ended::NoBetter;
+        // A run that is complete can still be given more epochs.
+        if last || self.interrupt.received().is_some() {
+            self.checkpoints.save(trainer)?;
+        }
+        if let Some(name) = &self.recipe.train.checkpoint.best
+            && history.best_epoch(name)? == Some(report.epoch)
+        {
+            model_file::save(self.model, &self.folder.path().join(BEST), self.classes)?;
+        }
         // Whatever happens in the next epoch, this one is not lost.
-        model_file::save(self.model, self.folder.path(), self.classes)
+        model_file::save(self.model, &self.folder.path().join(MODEL), self.classes)
     }
 
     /// Writes an event to the log, and to stdout for those who want to see every one.
@@ -110,10 +143,15 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// What people see of an epoch.
+fn epoch_of(report: &EpochReport) -> Epoch {
+    Epoch { epoch: report.epoch, numbers: Numbers(report.values()), seconds: report.seconds }
+}
+
 impl Listener for Watch<'_> {
-    fn on(&mut self, event: &Event<'_>) -> Control {
+    fn on(&mut self, event: &Event<'_>, trainer: &Trainer<'_>) -> Control {
         if self.failure.is_none()
-            && let Err(failure) = self.hear(event)
+            && let Err(failure) = self.hear(event, trainer)
         {
             self.failure = Some(failure);
         }

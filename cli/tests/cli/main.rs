@@ -6,6 +6,7 @@ mod fetch;
 mod help;
 mod kernel;
 mod predict;
+mod resume;
 mod show;
 mod train;
 

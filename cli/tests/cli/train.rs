@@ -92,6 +92,7 @@ fn the_run_folder_holds_everything() {
     let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     let expected = [
+        "ckpt",
         "config.toml",
         "curves.svg",
         "data.json",
@@ -235,7 +236,7 @@ fn a_signal_leaves_a_model_that_loads() {
         let place = Place::new();
         let run = interrupt(&place, signal);
         assert_eq!(run.code, code, "{}", run.stderr);
-        assert!(run.stderr.contains("gradus eval runs/0001-digits"), "{}", run.stderr);
+        assert!(run.stderr.contains("gradus train --resume runs/0001-digits;"), "{}", run.stderr);
         let measured: Value = serde_json::from_str(&place.ok(&["eval", "runs/0001-digits", "--json"])).unwrap();
         assert!(measured["accuracy"].as_f64().unwrap() > 0.3, "{measured}");
     }

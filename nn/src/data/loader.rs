@@ -110,9 +110,14 @@ impl Loader {
 
     /// The batches of one epoch. Dropping them early ends the thread that prepares them.
     pub fn epoch(&self, epoch: u64) -> Batches {
+        self.rest_of_epoch(epoch, 0)
+    }
+
+    /// The batches of one epoch without the first `done` of them.
+    pub fn rest_of_epoch(&self, epoch: u64, done: usize) -> Batches {
         let (sender, receiver) = sync_channel(AHEAD);
         let (loader, for_errors) = (self.clone(), sender.clone());
-        let worker = Builder::new().name("gradus-loader".into()).spawn(move || loader.prepare(epoch, &sender));
+        let worker = Builder::new().name("gradus-loader".into()).spawn(move || loader.prepare(epoch, done, &sender));
         let worker = worker.map_err(|error| {
             // The channel has room, and the receiver is alive.
             let _ = for_errors.send(vec![Err(Error::io("the thread that loads batches", error))]);
@@ -120,14 +125,14 @@ impl Loader {
         Batches { receiver: Some(receiver), group: Vec::new().into_iter(), worker: worker.ok() }
     }
 
-    fn prepare(&self, epoch: u64, sender: &SyncSender<Vec<Result<Batch>>>) {
+    fn prepare(&self, epoch: u64, done: usize, sender: &SyncSender<Vec<Result<Batch>>>) {
         let order = match &self.order {
             Order::Shuffled(key) => permutation(key.numbered(epoch), self.set.len()),
             _ => Vec::new(),
         };
         let mut group = Vec::new();
         let mut most = 1;
-        for step in 0..self.steps() {
+        for step in done..self.steps() {
             let batch = self.batch(step, &order);
             let failed = batch.is_err();
             let bytes = batch.as_ref().map_or(0, |batch| batch.inputs.len() * batch.inputs.dtype().size());

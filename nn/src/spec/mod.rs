@@ -5,6 +5,7 @@
 //! [`catalog`] lists the types of layers.
 
 pub mod catalog;
+pub mod checkpoint;
 pub mod data;
 pub mod layer;
 pub mod optimizer;
@@ -15,6 +16,7 @@ pub mod training;
 pub mod value;
 pub mod writer;
 
+pub use checkpoint::{CheckpointSpec, Every};
 pub use data::DataSpec;
 pub use layer::{LayerConfig, LayerSpec, Naming};
 pub use optimizer::OptimizerSpec;

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::checkpoint::CheckpointSpec;
+use super::optimizer::fill;
 use super::reader::FromValue;
 use super::value::{Node, Value};
 use super::{Table, Writer};
 use crate::Result;
 use crate::loss::Loss;
 use crate::metrics::Metric;
+use crate::train::EarlyStop;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +23,10 @@ pub struct TrainSpec {
     pub batch: usize,
     /// What is reported beside the loss.
     pub metrics: Vec<Metric>,
+    /// When to end a training that gets no better.
+    pub early_stop: Option<EarlyStop>,
+    /// How often the training is saved.
+    pub checkpoint: CheckpointSpec,
 }
 
 impl TrainSpec {
@@ -44,8 +51,10 @@ impl TrainSpec {
                 names.iter().map(metric).collect::<Result<_>>()?
             }
         };
+        let early_stop = table.take_table("early_stop")?.map(read_early_stop).transpose()?;
+        let checkpoint = table.take_table("checkpoint")?.map(CheckpointSpec::read).transpose()?.unwrap_or_default();
         table.finish()?;
-        Ok(Self { loss, epochs, batch, metrics })
+        Ok(Self { loss, epochs, batch, metrics, early_stop, checkpoint })
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -54,7 +63,33 @@ impl TrainSpec {
         out.put_number("epochs", self.epochs);
         out.put_number("batch", self.batch);
         out.put("metrics", self.metrics.iter().map(Metric::to_string).collect::<Vec<_>>());
+        if let Some(rule) = &self.early_stop {
+            out.table("train.early_stop");
+            out.put("monitor", rule.monitor.as_str());
+            out.put_named("mode", &rule.mode);
+            out.put("min_delta", rule.min_delta);
+            out.put_number("patience", rule.patience);
+            out.put("restore_best", rule.restore_best);
+            out.put_number("start_from", rule.start_from);
+        }
+        self.checkpoint.write(out);
     }
+}
+
+/// `early_stop = { monitor = "val_loss", patience = 3, restore_best = true }`, with Keras' defaults.
+fn read_early_stop(mut table: Table) -> Result<EarlyStop> {
+    table.title = "[train.early_stop]".into();
+    let mut rule = EarlyStop::keras();
+    let wanted = "the name of a number that is measured, such as val_loss";
+    fill(&mut rule.monitor, table.take_if("monitor", wanted, |name: &String| !name.is_empty())?);
+    fill(&mut rule.mode, table.take_named("mode")?);
+    let wanted = "a finite number of 0 or more";
+    fill(&mut rule.min_delta, table.take_if("min_delta", wanted, |&x: &f64| x.is_finite() && x >= 0.0)?);
+    fill(&mut rule.patience, table.take("patience")?);
+    fill(&mut rule.restore_best, table.take("restore_best")?);
+    fill(&mut rule.start_from, table.take("start_from")?);
+    table.finish()?;
+    Ok(rule)
 }
 
 /// What the document that a recipe reproduces reports, to be shown beside our own numbers.

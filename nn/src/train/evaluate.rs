@@ -1,5 +1,8 @@
 //! Measuring a model without changing it.
 
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::bits;
 use crate::Result;
 use crate::core::no_grad;
 use crate::data::Loader;
@@ -9,11 +12,13 @@ use crate::models::Model;
 use crate::module::Ctx;
 
 /// A loss and metrics as means over samples.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The mean loss.
+    #[serde(with = "bits")]
     pub loss: f64,
     /// The mean of each metric, by name.
+    #[serde(with = "bits::named")]
     pub metrics: Vec<(String, f64)>,
     /// Over how many samples.
     pub samples: usize,
@@ -32,9 +37,11 @@ impl Evaluation {
 }
 
 /// Sums from which running means are read.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Sums {
+    #[serde(with = "bits")]
     loss: f64,
+    #[serde(with = "bits::all")]
     counts: Vec<f64>,
     means: Evaluation,
 }

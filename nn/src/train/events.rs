@@ -1,11 +1,15 @@
 //! What the training loop tells those who listen.
 
-use super::Evaluation;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::bits;
+use super::{EarlyStop, Evaluation, Trainer};
+use crate::Result;
 
 /// Something that happened. Epochs and steps count from 1.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// Training begins.
+    /// Training begins, or goes on from a checkpoint: then the trainer's history has what was before.
     Start {
         /// How many epochs there will be.
         epochs: usize,
@@ -49,18 +53,18 @@ pub enum Control {
 
 /// Anyone who wants to know: a progress bar, a log file, a test.
 pub trait Listener {
-    /// Takes notice, and may ask for the end.
-    fn on(&mut self, event: &Event<'_>) -> Control;
+    /// Takes notice, and may ask for the end. `trainer` can be asked for a [`Checkpoint`](super::Checkpoint).
+    fn on(&mut self, event: &Event<'_>, trainer: &Trainer<'_>) -> Control;
 }
 
 impl<F: FnMut(&Event<'_>) -> Control> Listener for F {
-    fn on(&mut self, event: &Event<'_>) -> Control {
+    fn on(&mut self, event: &Event<'_>, _: &Trainer<'_>) -> Control {
         self(event)
     }
 }
 
 /// What an epoch came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
     /// Which epoch, from 1.
     pub epoch: usize,
@@ -69,8 +73,10 @@ pub struct EpochReport {
     /// The validation part after the epoch's last step.
     pub val: Option<Evaluation>,
     /// How long the steps took.
+    #[serde(with = "bits")]
     pub train_seconds: f64,
     /// How long everything took, validation included.
+    #[serde(with = "bits")]
     pub seconds: f64,
 }
 
@@ -87,7 +93,7 @@ impl EpochReport {
 }
 
 /// What a training run came to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     /// The finished epochs.
     pub epochs: Vec<EpochReport>,
@@ -96,14 +102,40 @@ pub struct History {
     /// How many samples were seen in all.
     pub samples: usize,
     /// How long the steps took, without validation.
+    #[serde(with = "bits")]
     pub train_seconds: f64,
     /// How long everything took.
+    #[serde(with = "bits")]
     pub seconds: f64,
-    /// Whether a listener ended the run early.
-    pub stopped: bool,
+    /// Why the run ended.
+    pub ended: Ended,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// All its epochs are done.
+    #[default]
+    Complete,
+    /// A listener asked for it; it can go on from a checkpoint.
+    Stopped,
+    /// What [`EarlyStop`](super::EarlyStop) watches got no better.
+    NoBetter,
 }
 
 impl History {
+    /// The epoch, from 1, with the best `monitor`, as [`EarlyStop`] understands it; the first of equals.
+    ///
+    /// Fails with [`Error::Config`](crate::Error::Config) where an epoch has no such number.
+    pub fn best_epoch(&self, monitor: &str) -> Result<Option<usize>> {
+        let rule = EarlyStop { monitor: monitor.into(), ..EarlyStop::keras() };
+        let mut best = None;
+        for report in &self.epochs {
+            rule.judge(report, &mut best)?;
+        }
+        Ok(best.map(|best| best.epoch))
+    }
+
     /// Samples trained on in a second.
     pub fn samples_per_second(&self) -> f64 {
         self.samples as f64 / self.train_seconds.max(f64::MIN_POSITIVE)

@@ -2,10 +2,13 @@
 
 use std::time::Instant;
 
+use super::checkpoint::{Begun, Progress};
+use super::early_stop::Verdict;
 use super::evaluate::Sums;
-use super::{Control, EpochReport, Event, History, Listener, evaluate};
+use super::{Control, EarlyStop, Ended, EpochReport, Event, History, Listener, evaluate};
 use crate::core::{DType, RandomKey, Tensor, no_grad};
 use crate::data::{Batch, Loader};
+use crate::format::safetensors::NamedTensors;
 use crate::loss::Loss;
 use crate::metrics::Metric;
 use crate::models::Model;
@@ -17,27 +20,31 @@ use crate::{Error, Result};
 /// Trains a model, step by step or epoch by epoch.
 #[derive(Debug)]
 pub struct Trainer<'a> {
-    model: &'a Model,
+    pub(super) model: &'a Model,
     loss: Loss,
     metrics: Vec<Metric>,
-    update: Update,
+    pub(super) update: Update,
     /// Where dropout and its kind draw from; every step gets a stream of its own.
     key: RandomKey,
-    /// Steps made so far.
-    steps: u64,
+    early_stop: Option<EarlyStop>,
+    pub(super) progress: Progress,
+    /// The weights of the best epoch, where they are wanted back at the end.
+    pub(super) best_weights: NamedTensors,
 }
 
 impl<'a> Trainer<'a> {
     /// Trains `model` to make `loss` small; `update` is an optimizer, or an [`Update`] around one.
     pub fn new(model: &'a Model, loss: Loss, metrics: Vec<Metric>, update: impl Into<Update>, key: RandomKey) -> Self {
-        Self { model, loss, metrics, update: update.into(), key, steps: 0 }
+        let (progress, best_weights) = (Progress::default(), NamedTensors::new());
+        Self { model, loss, metrics, update: update.into(), key, early_stop: None, progress, best_weights }
     }
 
     /// Trains `model` as `recipe` says.
     pub fn of(recipe: &Recipe, model: &'a Model) -> Self {
         let train = &recipe.train;
         let key = RandomKey::new(recipe.seed).named("steps");
-        Self::new(model, train.loss.clone(), train.metrics.clone(), recipe.optimizer.build(), key)
+        let trainer = Self::new(model, train.loss.clone(), train.metrics.clone(), recipe.optimizer.build(), key);
+        Self { early_stop: train.early_stop.clone(), ..trainer }
     }
 
     /// What moves the weights: for its state, and for changing its rate.
@@ -45,9 +52,14 @@ impl<'a> Trainer<'a> {
         &mut self.update
     }
 
+    /// Where the random numbers of the step that comes next are drawn from.
+    fn step_key(&self) -> RandomKey {
+        self.key.numbered(self.progress.history.steps as u64)
+    }
+
     /// Learns from one batch. Gives the loss before the update, and the sum of each metric over the batch.
     pub fn step(&mut self, batch: &Batch) -> Result<(f64, Vec<f64>)> {
-        let ctx = Ctx::train(self.key.numbered(self.steps));
+        let ctx = Ctx::train(self.step_key());
         let (raw, left) = self.model.forward_raw(&batch.inputs, &ctx)?;
         let loss = self.loss.value(&raw, &left, &batch.targets)?;
         let value = loss.item()?;
@@ -59,13 +71,15 @@ impl<'a> Trainer<'a> {
             let gradients = loss.backward()?;
             self.update.apply(self.model.params(), gradients)?;
         }
-        self.steps += 1;
+        self.progress.history.steps += 1;
+        self.progress.history.samples += batch.size;
         Ok((value, counts))
     }
 
-    /// Learns from everything that `train` holds, `epochs` times, and measures on `val` after each.
+    /// Learns from everything that `train` holds until `epochs` epochs are done, and measures on `val` after each.
     ///
-    /// Ends early, and in good order, when a listener says so. A loss that is not finite is an error.
+    /// Goes on where the trainer stands: at the very beginning, or where [`Trainer::resume`] put it. Ends early, and in
+    /// good order, when a listener says so or nothing gets better. A loss that is not finite is an error.
     pub fn fit(
         &mut self,
         train: &Loader,
@@ -77,53 +91,82 @@ impl<'a> Trainer<'a> {
         if let Some(val) = val {
             self.check_targets(val)?;
         }
-        let began = Instant::now();
-        let mut history = History::default();
-        let steps = train.steps();
-        let mut tell = |event: &Event<'_>| {
-            let stops = listeners.iter_mut().map(|listener| listener.on(event) == Control::Stop);
+        let mut tell = |event: &Event<'_>, trainer: &Trainer<'_>| {
+            let stops = listeners.iter_mut().map(|listener| listener.on(event, trainer) == Control::Stop);
             // Everyone hears it, even after the first has asked for the end.
             stops.fold(false, |any, stop| any | stop)
         };
-        let mut stop = tell(&Event::Start { epochs, steps, samples: train.set().len() });
-        for epoch in 1..=epochs {
-            if stop {
-                break;
-            }
-            stop = tell(&Event::EpochStart { epoch });
-            let epoch_began = Instant::now();
-            let mut sums = Sums::new(&self.metrics);
-            for (step, batch) in (1..).zip(train.epoch(epoch as u64)) {
-                let batch = batch?;
-                let (loss, counts) = self.step(&batch)?;
-                if !loss.is_finite() {
-                    return Err(self.runaway(&batch, loss, epoch, step));
-                }
-                sums.add(loss, counts, batch.size);
-                history.steps += 1;
-                history.samples += batch.size;
-                let seconds = epoch_began.elapsed().as_secs_f64();
-                stop |= tell(&Event::Step { epoch, step, loss, so_far: sums.means(), seconds });
-                if stop {
-                    break;
-                }
-            }
-            let train_seconds = epoch_began.elapsed().as_secs_f64();
-            history.train_seconds += train_seconds;
-            if stop {
-                break;
-            }
-            let val = val.map(|val| evaluate(self.model, &self.loss, &self.metrics, val)).transpose()?;
-            let seconds = epoch_began.elapsed().as_secs_f64();
-            let report = EpochReport { epoch, train: sums.means().clone(), val, train_seconds, seconds };
-            self.update.epoch_end(&report.values());
-            stop = tell(&Event::EpochEnd(&report));
-            history.epochs.push(report);
+        let mut stop = tell(&Event::Start { epochs, steps: train.steps(), samples: train.set().len() }, self);
+        while !stop && self.progress.history.epochs.len() < epochs && self.progress.history.ended != Ended::NoBetter {
+            stop = self.epoch(train, val, &mut tell)?;
         }
-        history.stopped = history.epochs.len() < epochs;
-        history.seconds = began.elapsed().as_secs_f64();
-        tell(&Event::End(&history));
+        if stop {
+            self.progress.history.ended = Ended::Stopped;
+        } else if !self.best_weights.is_empty() {
+            self.model.set_weights(std::mem::take(&mut self.best_weights), "the best epoch")?;
+        }
+        let history = self.progress.history.clone();
+        tell(&Event::End(&history), self);
         Ok(history)
+    }
+
+    /// One epoch, or what is left of it. Gives whether a listener wants no more.
+    fn epoch(
+        &mut self,
+        train: &Loader,
+        val: Option<&Loader>,
+        tell: &mut dyn FnMut(&Event<'_>, &Trainer<'_>) -> bool,
+    ) -> Result<bool> {
+        let epoch = self.progress.history.epochs.len() + 1;
+        let began = Instant::now();
+        let fresh = || Begun { step: 0, sums: Sums::new(&self.metrics), seconds: 0.0 };
+        let mut now = self.progress.begun.clone().unwrap_or_else(fresh);
+        let before = now.seconds;
+        let mut stop = tell(&Event::EpochStart { epoch }, self);
+        for batch in train.rest_of_epoch(epoch as u64, now.step) {
+            if stop {
+                return Ok(true);
+            }
+            let batch = batch?;
+            let (loss, counts) = self.step(&batch)?;
+            now.step += 1;
+            if !loss.is_finite() {
+                return Err(self.runaway(&batch, loss, epoch, now.step));
+            }
+            now.sums.add(loss, counts, batch.size);
+            now.seconds = before + began.elapsed().as_secs_f64();
+            // The listener may ask for a checkpoint.
+            self.progress.begun = Some(now.clone());
+            let (step, seconds) = (now.step, now.seconds);
+            stop = tell(&Event::Step { epoch, step, loss, so_far: now.sums.means(), seconds }, self);
+        }
+        if stop {
+            return Ok(true);
+        }
+        let val = val.map(|val| evaluate(self.model, &self.loss, &self.metrics, val)).transpose()?;
+        let seconds = before + began.elapsed().as_secs_f64();
+        let train = now.sums.means().clone();
+        let report = EpochReport { epoch, train, val, train_seconds: now.seconds, seconds };
+        self.update.epoch_end(&report.values());
+        self.finish_epoch(&report)?;
+        Ok(tell(&Event::EpochEnd(&report), self))
+    }
+
+    /// Writes an epoch into the history, and judges whether the training shall go on.
+    fn finish_epoch(&mut self, report: &EpochReport) -> Result<()> {
+        if let Some(rule) = &self.early_stop {
+            match rule.judge(report, &mut self.progress.best)? {
+                Verdict::Best if rule.restore_best => self.best_weights = self.model.weights(),
+                Verdict::Enough => self.progress.history.ended = Ended::NoBetter,
+                _ => {}
+            }
+        }
+        let history = &mut self.progress.history;
+        history.train_seconds += report.train_seconds;
+        history.seconds += report.seconds;
+        history.epochs.push(report.clone());
+        self.progress.begun = None;
+        Ok(())
     }
 
     /// Class numbers must have an output each, before the first step rather than in the middle of an epoch.
@@ -138,10 +181,11 @@ impl<'a> Trainer<'a> {
     ///
     /// No update was made from the bad loss, so the same batch still shows where the numbers ran away.
     fn runaway(&self, batch: &Batch, loss: f64, epoch: usize, step: usize) -> Error {
+        let failed = self.key.numbered(self.progress.history.steps as u64 - 1);
         let bad_weights = self.model.params().iter().find(|param| !is_finite(&param.value()));
         let mut bad_layer = None;
         let walk = no_grad(|| {
-            self.model.graph().run(&[&batch.inputs], &Ctx::train(self.key.numbered(self.steps - 1)), |name, y| {
+            self.model.graph().run(&[&batch.inputs], &Ctx::train(failed), |name, y| {
                 if bad_layer.is_none() && !is_finite(y) {
                     bad_layer = Some(name.to_string());
                 }
@@ -240,7 +284,7 @@ metrics = ["accuracy"]
         assert!(last.train.loss < first.train.loss && accuracy > 0.85, "{accuracy}");
         let names: Vec<_> = last.values().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["loss", "accuracy", "val_loss", "val_accuracy"]);
-        assert_eq!((history.steps, history.samples, history.stopped), (320, 10_000, false));
+        assert_eq!((history.steps, history.samples, history.ended), (320, 10_000, Ended::Complete));
     }
 
     #[test]
@@ -266,7 +310,7 @@ metrics = ["accuracy"]
             _ => Control::Continue,
         };
         let history = Trainer::of(&recipe, &model).fit(&loader(&set), None, 9, &mut [&mut stop]).unwrap();
-        assert_eq!((history.steps, history.epochs.len(), history.stopped), (4 + 3, 1, true));
+        assert_eq!((history.steps, history.epochs.len(), history.ended), (4 + 3, 1, Ended::Stopped));
     }
 
     #[test]

@@ -1,11 +1,15 @@
-//! Training: the loop, what it reports, and measuring without learning.
+//! Training: the loop, what it reports, going on after a break, and measuring without learning.
 
+pub mod checkpoint;
+pub mod early_stop;
 pub mod evaluate;
 pub mod events;
 pub mod fit;
 mod parts;
 
+pub use checkpoint::{Checkpoint, Progress};
+pub use early_stop::{Best, EarlyStop, Mode};
 pub use evaluate::{Evaluation, evaluate};
-pub use events::{Control, EpochReport, Event, History, Listener};
+pub use events::{Control, Ended, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
 pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, training_batches};
