@@ -114,9 +114,9 @@ Examples:
   gradus train fashion-bn --dry-run             build it, show it, stop
   gradus train --resume runs/0001-mnist         go on where a run was interrupted, or crashed
 
-Each run gets a folder runs/NNNN-name with the complete recipe, the log, history.csv, curves.svg,
-model.safetensors and the newest checkpoints. Ctrl-C finishes the step, saves everything and stops; a second
-one stops at once.")]
+Each run gets a folder runs/NNNN-name with the complete recipe, the log, history.csv, events for TensorBoard (tb/),
+pictures, model.safetensors, the newest checkpoints, and report.html, which shows everything on one page.
+Ctrl-C finishes the step, saves everything and stops; a second one stops at once.")]
 pub struct TrainArgs {
     /// A bundled recipe, or a TOML file
     #[arg(value_name = "NAME|FILE.toml", required_unless_present = "resume")]
@@ -202,6 +202,7 @@ Examples:
   gradus predict runs/0001-fashion-bn shirt.png
   gradus predict model.safetensors *.png --top-k 3 --jsonl
   gradus predict model.safetensors batch.npy --json
+  gradus predict runs/0001-fashion-bn *.png --images grid.svg
   gzip -dc t10k-images-idx3-ubyte.gz | gradus predict model.safetensors - --jsonl
 
 Images are PNG or JPEG; colours are turned to grey where the model was trained on grey. Arrays are NPY or IDX
@@ -219,6 +220,9 @@ pub struct PredictArgs {
     /// Turn dark on light images into light on dark ones
     #[arg(long)]
     pub invert: bool,
+    /// Also draw the samples with their classes into an SVG file
+    #[arg(long, value_name = "FILE.svg")]
+    pub images: Option<PathBuf>,
     /// What computes.
     #[command(flatten)]
     pub machine: Machine,

@@ -7,7 +7,7 @@ mod eval;
 mod kernel;
 mod list;
 mod predict;
-mod summary;
+pub mod summary;
 mod train;
 
 use crate::args::Command;

@@ -119,7 +119,7 @@ fn picture(name: String, bytes: &[u8], format: ImageFormat, wanted: &Wanted<'_>)
 }
 
 /// Height, width and channels of the images that a sample's shape can mean.
-fn layout(shape: &[usize]) -> Option<(u32, u32, usize)> {
+pub fn layout(shape: &[usize]) -> Option<(u32, u32, usize)> {
     let (height, width, channels) = match *shape {
         [height, width] | [height, width, 1] => (height, width, 1),
         [height, width, 3] => (height, width, 3),

@@ -1,13 +1,21 @@
 //! What a run leaves behind, and what people see while it runs.
 
+pub mod canvas;
+pub mod confusion;
 pub mod document;
 pub mod environment;
+pub mod examined;
+pub mod finish;
 pub mod history;
+pub mod images;
 pub mod loglog;
+pub mod page;
 pub mod progress;
+pub mod raster;
 pub mod run_folder;
 pub mod svg;
 pub mod table;
+pub mod tensorboard;
 pub mod watch;
 
 use std::path::Path;

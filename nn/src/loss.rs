@@ -53,6 +53,15 @@ named! {
 const EPSILON: f64 = 1e-7;
 
 impl Loss {
+    /// What makes probabilities of a model's outputs: a loss of logits leaves the last activation to whoever wants them.
+    pub fn last_activation(&self) -> Activation {
+        match self {
+            Loss::SparseCategoricalCrossentropyLogits | Loss::CategoricalCrossentropyLogits => Activation::Softmax,
+            Loss::BinaryCrossentropyLogits => Activation::Sigmoid,
+            _ => Activation::Linear,
+        }
+    }
+
     /// The mean loss of a batch, a scalar.
     ///
     /// `raw` and `left` are what [`Module::forward_raw`](crate::Module::forward_raw) gives: the output, or what comes before

@@ -1,5 +1,13 @@
 //! What training reports beside the loss.
 
+mod confusion;
+mod histogram;
+mod predictions;
+
+pub use confusion::{Confusion, Scores};
+pub use histogram::Histogram;
+pub use predictions::Predictions;
+
 use gradus_core::{Tensor, no_grad};
 
 use crate::layers::Activation;

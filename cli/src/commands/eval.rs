@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use nn::core::Device;
-use nn::train::{EVALUATION_BATCH, evaluate};
+use nn::train::EVALUATION_BATCH;
 use serde_json::{Map, Value};
 
 use crate::args::{EvalArgs, Part};
 use crate::failure::{Failure, Kind};
-use crate::report::history::Numbers;
-use crate::samples::{Samples, measuring};
+use crate::report::examined::Examined;
+use crate::samples::Samples;
 use crate::terminal::Terminal;
 use crate::{machine, model_file};
 
@@ -36,18 +36,17 @@ fn eval(args: &EvalArgs, terminal: &Terminal, device: Device) -> Result<(), Fail
         let text = format!("eval: the recipe {} keeps no {part} data aside; choose another --split", recipe.name);
         Failure::new(Kind::Usage, text)
     })?;
-    let loader = measuring(&set, recipe, args.batch.unwrap_or(EVALUATION_BATCH), device)?;
     let began = Instant::now();
-    let measured = evaluate(model, &recipe.train.loss, &recipe.train.metrics, &loader)?;
+    let examined = Examined::new(model, recipe, &set, args.batch.unwrap_or(EVALUATION_BATCH), device)?;
     let seconds = began.elapsed().as_secs_f64();
 
-    let numbers = Numbers(measured.values());
     let mut value = Map::new();
     value.insert("model".into(), loaded.path.display().to_string().into());
     value.insert("recipe".into(), recipe.name.clone().into());
     value.insert("part".into(), part.into());
-    value.insert("samples".into(), measured.samples.into());
-    value.extend(numbers.0.iter().map(|(name, number)| (name.clone(), Value::from(*number))));
+    value.insert("samples".into(), set.len().into());
+    value.extend(examined.numbers.0.iter().map(|(name, number)| (name.clone(), Value::from(*number))));
     value.insert("seconds".into(), seconds.into());
-    terminal.answer(&value, || format!("{part}  {}", numbers.line()))
+    value.insert("confusion".into(), serde_json::to_value(&examined.confusion).unwrap_or_default());
+    terminal.answer(&value, || examined.text(part).trim_end().to_owned())
 }

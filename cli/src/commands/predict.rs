@@ -1,8 +1,6 @@
 //! `gradus predict`: which class an image or a row of numbers belongs to.
 
 use nn::core::{DType, Device};
-use nn::layers::Activation;
-use nn::loss::Loss;
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,6 +9,8 @@ use crate::datasets::catalog::SOURCES;
 use crate::failure::{Failure, Kind};
 use crate::inputs::{self, Wanted};
 use crate::model_file::Loaded;
+use crate::report::images::{self, Section, Tile};
+use crate::report::write_file;
 use crate::terminal::{Format, Terminal};
 use crate::{machine, model_file};
 
@@ -23,6 +23,19 @@ struct Prediction {
     #[serde(flatten)]
     answer: Answer,
 }
+
+impl Prediction {
+    /// As a caption: the likeliest class, or the first numbers.
+    fn said(&self) -> String {
+        match &self.answer {
+            Answer::Class { class, probability, .. } => images::said(class, *probability),
+            Answer::Values { values } => values.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+/// A grid of more samples is too large to look at.
+const MOST_TILES: usize = 200;
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -64,20 +77,39 @@ fn predict(args: &PredictArgs, terminal: &Terminal, device: Device) -> Result<()
         invert: args.invert,
         dark_background: source.is_some(),
     };
+    if args.images.is_some() && inputs::layout(&shape).is_none() {
+        let text = format!("--images: the model takes samples of shape {shape:?}, which no image has");
+        return Err(Failure::new(Kind::Usage, text));
+    }
     let mut all = Vec::new();
+    let (mut tiles, mut samples) = (Vec::new(), 0);
     for path in &args.inputs {
         let input = inputs::read(path, &wanted)?;
+        samples += input.samples.shape()[0];
+        // As many as a grid may still have, in the numbers that the model sees.
+        let shown = if args.images.is_some() { (MOST_TILES - tiles.len()).min(input.samples.shape()[0]) } else { 0 };
+        let shown = input.samples.slice(0, 0, shown).map_err(nn::Error::from)?;
+        let mut images = images::images(&shown, wanted.white / wanted.scale)?.unwrap_or_default().into_iter();
         input.remarks.iter().for_each(|remark| terminal.warn(remark));
         let outputs = outputs(&loaded, &input.samples.to_device(device).map_err(nn::Error::from)?)?;
         for (row, values) in outputs.into_iter().enumerate() {
             let answer = answer(&loaded, values, args.top_k);
             let prediction = Prediction { input: input.name.clone(), row, answer };
+            tiles.extend(images.next().map(|image| Tile { image, said: prediction.said(), truth: None }));
             match terminal.format() {
                 Format::Text => terminal.result(line(&prediction))?,
                 Format::JsonLines => terminal.json(&prediction)?,
                 Format::Json => all.push(prediction),
             }
         }
+    }
+    if let Some(path) = &args.images {
+        let title = match samples > tiles.len() {
+            true => format!("the first {} of {samples} samples", tiles.len()),
+            false => format!("{samples} samples"),
+        };
+        let svg = images::grid_svg(&loaded.recipe.name, &[Section { title, tiles }]);
+        write_file(path, svg.as_bytes())?;
     }
     match terminal.format() {
         Format::Json => terminal.json(&json!({ "model": loaded.path, "predictions": all })),
@@ -87,13 +119,7 @@ fn predict(args: &PredictArgs, terminal: &Terminal, device: Device) -> Result<()
 
 /// What the model says about each sample, as rows of numbers.
 fn outputs(loaded: &Loaded, samples: &nn::core::Tensor) -> Result<Vec<Vec<f64>>, Failure> {
-    // A loss of logits leaves the last activation to whoever wants probabilities.
-    let last = match loaded.recipe.train.loss {
-        Loss::SparseCategoricalCrossentropyLogits | Loss::CategoricalCrossentropyLogits => Activation::Softmax,
-        Loss::BinaryCrossentropyLogits => Activation::Sigmoid,
-        _ => Activation::Linear,
-    };
-    let outputs = last.apply(&loaded.model.predict(samples)?)?;
+    let outputs = loaded.recipe.train.loss.last_activation().apply(&loaded.model.predict(samples)?)?;
     let count = outputs.shape().first().copied().unwrap_or(0);
     let values = outputs.to_dtype(DType::F64).and_then(|outputs| outputs.to_vec::<f64>()).map_err(nn::Error::from)?;
     let width = values.len() / count.max(1);

@@ -46,19 +46,8 @@ pub fn run(args: &SummaryArgs, terminal: &Terminal) -> Result<(), Failure> {
 
 /// The summary as Keras users know it.
 pub fn text(name: &str, model: &Model, terminal: &Terminal) -> String {
-    let rows = model.summary();
-    // Who reads whom is said only where it is not simply the layer before.
-    let is_chain = rows.windows(2).all(|pair| pair[1].inputs == [pair[0].name.clone()]);
-    let mut table = Table::new(["layer (type)", "output shape", "params", "inputs"]).right([2]);
-    for row in &rows {
-        let shape: String = row.shape.iter().map(|size| format!(", {size}")).collect();
-        let inputs = if is_chain { String::new() } else { row.inputs.join(", ") };
-        let layer = format!("{} ({})", row.name, row.class);
-        table.row([layer, format!("(None{shape})"), grouped(row.params.total), inputs]);
-    }
-    let table = table.to_string();
+    let table = layers(model).to_string();
     let (heading, rest) = table.split_once('\n').unwrap_or((&table, ""));
-    let heading = if is_chain { heading.trim_end_matches("inputs").trim_end() } else { heading };
     let Counts { total, trainable, non_trainable } = model.counts();
     format!(
         "{}\n\n{}\n{rest}\n\nTotal params: {}\nTrainable params: {}\nNon-trainable params: {}",
@@ -68,6 +57,22 @@ pub fn text(name: &str, model: &Model, terminal: &Terminal) -> String {
         grouped(trainable),
         grouped(non_trainable)
     )
+}
+
+/// One row for each layer.
+pub fn layers(model: &Model) -> Table {
+    let rows = model.summary();
+    // Who reads whom is said only where it is not simply the layer before.
+    let is_chain = rows.windows(2).all(|pair| pair[1].inputs == [pair[0].name.clone()]);
+    let heading = ["layer (type)", "output shape", "params", "inputs"];
+    let mut table = Table::new(heading.into_iter().take(4 - usize::from(is_chain))).right([2]);
+    for row in &rows {
+        let shape: String = row.shape.iter().map(|size| format!(", {size}")).collect();
+        let layer = format!("{} ({})", row.name, row.class);
+        let inputs = (!is_chain).then(|| row.inputs.join(", "));
+        table.row([layer, format!("(None{shape})"), grouped(row.params.total)].into_iter().chain(inputs));
+    }
+    table
 }
 
 /// A number with commas between thousands.

@@ -6,7 +6,7 @@ use nn::core::Device;
 use nn::core::kernels::memory;
 use nn::models::{Counts, Model};
 use nn::spec::Recipe;
-use nn::train::{EVALUATION_BATCH, Ended, History, Trainer, evaluate};
+use nn::train::{EVALUATION_BATCH, Ended, History, Trainer};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,8 +16,11 @@ use crate::datasets::load::known_shape;
 use crate::failure::{Failure, Kind};
 use crate::interrupt::Interrupt;
 use crate::model_file;
+use crate::report::confusion::ClassReport;
 use crate::report::document;
 use crate::report::environment::{Environment, peak_memory};
+use crate::report::examined::Examined;
+use crate::report::finish::Finished;
 use crate::report::history::{Epoch, Numbers};
 use crate::report::run_folder::{CONFIG, DATA, MODEL, RunFolder};
 use crate::report::watch::Watch;
@@ -36,6 +39,8 @@ struct Outcome {
     params: Params,
     history: Vec<Epoch>,
     test: Option<Numbers>,
+    /// Which classes of the test were taken for which, if the model is a classifier.
+    confusion: Option<ClassReport>,
     seconds: f64,
     samples_per_second: f64,
     /// The most that the process held at one time, where the system tells.
@@ -98,7 +103,8 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         None => RunFolder::create(&args.out, &recipe.name)?,
     };
     folder.write(CONFIG, recipe.to_toml())?;
-    folder.write_json("env.json", &Environment::look(device.name(), machine::thread_count(), machine::check_isa()?))?;
+    let environment = Environment::look(device.name(), machine::thread_count(), machine::check_isa()?);
+    folder.write_json("env.json", &environment)?;
     folder.write_json(DATA, &samples.origin)?;
     announce(&recipe, &model, &samples, &folder, terminal);
 
@@ -107,7 +113,11 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         let training = samples.training(&recipe, device)?;
         let validation =
             samples.val.as_ref().map(|val| measuring(val, &recipe, EVALUATION_BATCH, device)).transpose()?;
-        let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, &samples.train.classes);
+        let classes = &samples.train.classes;
+        // Epochs of training count from 1, so this one draws a batch of its own.
+        let probe =
+            training.epoch(0).next().ok_or_else(|| Failure::new(Kind::Data, "data: no samples to train on"))??;
+        let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, classes, &probe);
         let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
         let epochs = watch.finish()?;
         (fitted?, epochs)
@@ -119,20 +129,27 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         return Err(interrupted(signal, &history, &folder));
     }
 
-    let test = match &samples.test {
-        Some(test) => {
-            let loader = measuring(test, &recipe, EVALUATION_BATCH, device)?;
-            Some(Numbers(evaluate(&model, &recipe.train.loss, &recipe.train.metrics, &loader)?.values()))
-        }
-        None => None,
+    let test = samples.test.as_ref();
+    let test = test.map(|test| Examined::new(&model, &recipe, test, EVALUATION_BATCH, device)).transpose()?;
+    let finished = Finished {
+        recipe: &recipe,
+        model: &model,
+        epochs: &epochs,
+        test: samples.test.as_ref().zip(test.as_ref()),
+        environment: &environment,
+        origin: &samples.origin,
+        seconds: history.seconds,
+        samples_per_second: history.samples_per_second(),
     };
+    finished.write(&mut folder)?;
     let outcome = Outcome {
         recipe: recipe.name.clone(),
         epochs: epochs.len(),
         steps: history.steps,
         params: model.counts().into(),
         history: epochs,
-        test,
+        test: test.as_ref().map(|test| test.numbers.clone()),
+        confusion: test.as_ref().and_then(|test| test.confusion.clone()),
         seconds: history.seconds,
         samples_per_second: history.samples_per_second(),
         peak_memory_bytes: peak_memory(),
@@ -143,7 +160,7 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
     folder.log(&json!({ "event": "end", "result": outcome }))?;
     folder.write_json("result.json", &outcome)?;
     match terminal.format() {
-        Format::Text => terminal.result(text(&outcome, &recipe)),
+        Format::Text => terminal.result(text(&outcome, &recipe, test.as_ref())),
         Format::Json => terminal.json(&outcome),
         Format::JsonLines => terminal.json(&json!({ "event": "end", "result": outcome })),
     }
@@ -228,16 +245,14 @@ fn dry_run(recipe: &Recipe, model: &Model, samples: &Samples, terminal: &Termina
 }
 
 /// The result for people: the last epoch and the test, beside what the document reports.
-fn text(outcome: &Outcome, recipe: &Recipe) -> String {
+fn text(outcome: &Outcome, recipe: &Recipe, test: Option<&Examined>) -> String {
     let mut lines = Vec::new();
     if let (Some(last), Some(document)) = (outcome.history.last(), &recipe.document) {
         lines.push(document::comparison(last, document).to_string());
     } else if let Some(last) = outcome.history.last() {
         lines.push(format!("last epoch  {}", last.numbers.line()));
     }
-    if let Some(test) = &outcome.test {
-        lines.push(format!("test  {}", test.line()));
-    }
+    lines.extend(test.map(|test| test.text("test")));
     let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
     let process = outcome.peak_memory_bytes.map_or_else(String::new, |bytes| format!("{} of memory, ", mib(bytes)));
     lines.push(format!(

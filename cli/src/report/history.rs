@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use nn::spec::training::Document;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -72,7 +73,7 @@ pub fn csv(history: &[Epoch]) -> String {
 }
 
 /// One panel for the loss and one for each metric, with what the document reports behind our own curves.
-pub fn panels(history: &[Epoch], document: impl Fn(&str) -> Option<Vec<f64>>) -> Vec<Panel> {
+pub fn panels(history: &[Epoch], document: Option<&Document>) -> Vec<Panel> {
     let Some(first) = history.first() else { return Vec::new() };
     let titles = first.numbers.0.iter().map(|(name, _)| name).filter(|name| !name.starts_with("val_"));
     let panel = |title: &String| {
@@ -81,10 +82,10 @@ pub fn panels(history: &[Epoch], document: impl Fn(&str) -> Option<Vec<f64>>) ->
             let values: Option<Vec<f64>> = history.iter().map(|epoch| epoch.numbers.get(key)).collect();
             values.map(|values| Line { name: name.to_owned(), role, values })
         };
-        let reported = document(&validation).map(|values| Line {
+        let reported = document.and_then(|document| document.history.get(&validation)).map(|values| Line {
             name: "document".to_owned(),
             role: Role::Document,
-            values: values.into_iter().take(history.len()).collect(),
+            values: values.iter().copied().take(history.len()).collect(),
         });
         let ours = [line("training", Role::Training, title), line("validation", Role::Validation, &validation)];
         Panel { title: title.clone(), lines: ours.into_iter().flatten().chain(reported).collect() }
@@ -115,7 +116,14 @@ mod tests {
 
     #[test]
     fn a_panel_shows_training_validation_and_the_document() {
-        let panels = panels(&history(), |name| (name == "val_loss").then(|| vec![0.6, 0.5, 0.4]));
+        let reported = [("val_loss".to_owned(), vec![0.6, 0.5, 0.4])];
+        let document = Document {
+            id: "x".into(),
+            values: Default::default(),
+            history: reported.into(),
+            tolerance: Default::default(),
+        };
+        let panels = panels(&history(), Some(&document));
         let [panel] = &panels[..] else { panic!("{panels:?}") };
         let roles: Vec<Role> = panel.lines.iter().map(|line| line.role).collect();
         assert_eq!(roles, [Role::Training, Role::Validation, Role::Document]);

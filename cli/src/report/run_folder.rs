@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::tensorboard::EventFile;
 use crate::failure::{Failure, Kind};
 
 /// The file with the weights and the model.
@@ -23,6 +24,7 @@ pub const DATA: &str = "data.json";
 pub struct RunFolder {
     path: PathBuf,
     log: File,
+    events: EventFile,
 }
 
 impl RunFolder {
@@ -55,7 +57,8 @@ impl RunFolder {
     /// If it cannot be written.
     pub fn open(path: PathBuf) -> io::Result<RunFolder> {
         let log = OpenOptions::new().create(true).append(true).open(path.join("log.jsonl"))?;
-        Ok(RunFolder { path, log })
+        let events = EventFile::create(&path.join("tb"))?;
+        Ok(RunFolder { path, log, events })
     }
 
     /// The folder.
@@ -70,6 +73,14 @@ impl RunFolder {
     pub fn log(&mut self, event: &impl Serialize) -> Result<()> {
         let line = serde_json::to_string(event).map_err(io::Error::from).and_then(|line| writeln!(self.log, "{line}"));
         line.map_err(|error| Failure::io(self.path.join("log.jsonl").display(), &error))
+    }
+
+    /// Adds to the events for TensorBoard.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn events(&mut self, write: impl FnOnce(&mut EventFile) -> io::Result<()>) -> Result<()> {
+        write(&mut self.events).map_err(|error| Failure::io(self.path.join("tb").display(), &error))
     }
 
     /// Writes one file of the folder.

@@ -1,6 +1,11 @@
-//! Learning curves as SVG: drawn by hand, the same bytes for the same numbers, readable on white and on black.
+//! Learning curves: drawn by hand, the same bytes for the same numbers, as SVG readable on white and on black.
 
 use std::fmt::Write;
+
+use image::RgbImage;
+
+use super::canvas::{Canvas, Ink, Place, SvgCanvas};
+use super::raster::Raster;
 
 /// One picture of curves over epochs.
 #[derive(Clone, Debug)]
@@ -34,11 +39,11 @@ pub enum Role {
 }
 
 impl Role {
-    fn class(self) -> &'static str {
+    fn ink(self) -> Ink {
         match self {
-            Role::Training => "a",
-            Role::Validation => "b",
-            Role::Document => "c",
+            Role::Training => Ink::First,
+            Role::Validation => Ink::Second,
+            Role::Document => Ink::Faint,
         }
     }
 }
@@ -58,10 +63,11 @@ text{fill:#57606a}.t{fill:#1f2328;font-size:14px;font-weight:600}.m{text-anchor:
 .g{stroke:#d8dee4;stroke-width:1}
 path{fill:none;stroke-width:2;stroke-linejoin:round}
 path.a{stroke:#0969da}path.b{stroke:#d4621a}path.c{stroke:#8c959f;stroke-dasharray:5 4;stroke-width:1.5}
-circle.a{fill:#0969da}circle.b{fill:#d4621a}circle.c{fill:#8c959f}
+circle.a,rect.a{fill:#0969da}circle.b,rect.b{fill:#d4621a}circle.c{fill:#8c959f}
+.k{fill:#1f2328}.i{fill:#fff}
 @media(prefers-color-scheme:dark){svg{background:#0d1117}text{fill:#9198a1}.t{fill:#f0f6fc}.g{stroke:#30363d}
 path.a{stroke:#58a6ff}path.b{stroke:#f0883e}path.c{stroke:#6e7681}
-circle.a{fill:#58a6ff}circle.b{fill:#f0883e}circle.c{fill:#6e7681}}";
+circle.a,rect.a{fill:#58a6ff}circle.b,rect.b{fill:#f0883e}circle.c{fill:#6e7681}.k{fill:#f0f6fc}.i{fill:#0d1117}}";
 
 /// Draws the panels side by side, with the numbers of the last epoch in the legend.
 pub fn curves(title: &str, panels: &[Panel]) -> String {
@@ -72,79 +78,99 @@ pub fn curves(title: &str, panels: &[Panel]) -> String {
         escape(title)
     );
     for (i, panel) in panels.iter().enumerate() {
+        // Writing to a string cannot fail.
         let _ = writeln!(svg, "<g transform=\"translate({} 0)\">", i as f64 * WIDTH);
-        draw(&mut svg, panel);
+        svg += &body(panel);
         svg += "</g>\n";
     }
     svg + "</svg>\n"
 }
 
-/// Writing to a string cannot fail, so the results of `writeln!` are dropped.
-fn draw(svg: &mut String, panel: &Panel) {
+/// One panel as an SVG element that takes its style sheet from the page around it.
+pub fn element(panel: &Panel) -> String {
+    format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n",
+        escape(&panel.title),
+        body(panel)
+    )
+}
+
+fn body(panel: &Panel) -> String {
+    let mut canvas = SvgCanvas::default();
+    draw(&mut canvas, panel, 0.0);
+    canvas.0
+}
+
+/// The same picture as [`curves`], in pixels.
+pub fn curves_image(panels: &[Panel]) -> RgbImage {
+    let mut canvas = Raster::new(WIDTH * panels.len().max(1) as f64, HEIGHT);
+    for (i, panel) in panels.iter().enumerate() {
+        draw(&mut canvas, panel, i as f64 * WIDTH);
+    }
+    canvas.into_image()
+}
+
+/// Draws one panel, `shift` pixels from the left.
+fn draw(canvas: &mut impl Canvas, panel: &Panel, shift: f64) {
     let epochs = panel.lines.iter().map(|line| line.values.len()).max().unwrap_or(0);
     let finite = || panel.lines.iter().flat_map(|line| &line.values).copied().filter(|value| value.is_finite());
     let lowest = finite().fold(f64::INFINITY, f64::min);
     let ticks = ticks(lowest, finite().fold(f64::NEG_INFINITY, f64::max));
     let (bottom, top) = (ticks[0], ticks[ticks.len() - 1]);
+    let (left, right) = (shift + LEFT, shift + WIDTH - RIGHT);
     let x = |epoch: usize| match epochs {
-        0 | 1 => (LEFT + WIDTH - RIGHT) / 2.0,
-        _ => LEFT + (WIDTH - LEFT - RIGHT) * epoch as f64 / (epochs - 1) as f64,
+        0 | 1 => (left + right) / 2.0,
+        _ => left + (right - left) * epoch as f64 / (epochs - 1) as f64,
     };
     let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - bottom) / (top - bottom);
 
-    let _ = writeln!(svg, "<text class=\"t\" x=\"{LEFT}\" y=\"22\">{}</text>", escape(&panel.title));
+    canvas.text(Place::Title, left, 22.0, &panel.title);
     let digits = decimals(ticks[1] - ticks[0]);
     for &tick in &ticks {
-        let (at, right) = (y(tick), WIDTH - RIGHT);
-        let _ = writeln!(svg, "<path class=\"g\" d=\"M{LEFT} {at:.1}H{right}\"/>");
-        let _ = writeln!(svg, "<text class=\"e\" x=\"{}\" y=\"{:.1}\">{tick:.digits$}</text>", LEFT - 8.0, at + 4.0);
+        let at = y(tick);
+        canvas.stroke(Ink::Grid, &[(left, at), (right, at)]);
+        canvas.text(Place::End, left - 8.0, at + 4.0, &format!("{tick:.digits$}"));
     }
     let stride = epochs.div_ceil(10).max(1);
     for epoch in (0..epochs).step_by(stride) {
-        let at = HEIGHT - BOTTOM + 18.0;
-        let _ = writeln!(svg, "<text class=\"m\" x=\"{:.1}\" y=\"{at}\">{}</text>", x(epoch), epoch + 1);
+        canvas.text(Place::Middle, x(epoch), HEIGHT - BOTTOM + 18.0, &(epoch + 1).to_string());
     }
-    let middle = (LEFT + WIDTH - RIGHT) / 2.0;
-    let _ = writeln!(svg, "<text class=\"m\" x=\"{middle}\" y=\"{}\">epoch</text>", HEIGHT - 6.0);
+    canvas.text(Place::Middle, (left + right) / 2.0, HEIGHT - 6.0, "epoch");
 
     // The first line is drawn last, on top of the others.
     for line in panel.lines.iter().rev() {
-        draw_line(svg, line, &x, &y);
+        draw_line(canvas, line, &x, &y);
     }
-    legend(svg, panel);
+    legend(canvas, panel, left);
 }
 
-fn draw_line(svg: &mut String, line: &Line, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64) {
-    let class = line.role.class();
-    let mut path = String::new();
-    let mut pen_is_down = false;
-    for (epoch, &value) in line.values.iter().enumerate() {
-        if value.is_finite() {
-            let _ = write!(path, "{}{:.1} {:.1}", if pen_is_down { "L" } else { "M" }, x(epoch), y(value));
-        }
-        pen_is_down = value.is_finite();
+fn draw_line(canvas: &mut impl Canvas, line: &Line, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64) {
+    let ink = line.role.ink();
+    let points: Vec<(usize, f64)> = line.values.iter().copied().enumerate().collect();
+    // What is not finite leaves a gap, and a single point is no line.
+    for piece in points.split(|(_, value)| !value.is_finite()).filter(|piece| piece.len() > 1) {
+        canvas.stroke(ink, &piece.iter().map(|&(epoch, value)| (x(epoch), y(value))).collect::<Vec<_>>());
     }
-    if !path.is_empty() {
-        let _ = writeln!(svg, "<path class=\"{class}\" d=\"{path}\"/>");
-    }
-    // A single point is no line, and the last one is what people look for.
-    if let Some((epoch, &value)) = line.values.iter().enumerate().rfind(|(_, value)| value.is_finite()) {
-        let _ = writeln!(svg, "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\"/>", x(epoch), y(value));
+    // The last one is what people look for.
+    if let Some(&(epoch, value)) = points.iter().rfind(|(_, value)| value.is_finite()) {
+        canvas.dot(ink, x(epoch), y(value));
     }
 }
 
 /// One line below the title, from left to right.
-fn legend(svg: &mut String, panel: &Panel) {
-    let mut x = LEFT;
+fn legend(canvas: &mut impl Canvas, panel: &Panel, mut x: f64) {
     for line in &panel.lines {
         let last = line.values.iter().rfind(|value| value.is_finite());
         let text = last.map_or_else(|| line.name.clone(), |value| format!("{} {value:.4}", line.name));
-        let class = line.role.class();
-        let _ = writeln!(svg, "<path class=\"{class}\" d=\"M{x:.1} 38H{:.1}\"/>", x + 16.0);
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"42\">{}</text>", x + 21.0, escape(&text));
-        // Nobody measures text without a font; 6.6 pixels a character errs on the wide side.
-        x += 21.0 + 6.6 * text.chars().count() as f64 + 14.0;
+        canvas.stroke(line.role.ink(), &[(x, 38.0), (x + 16.0, 38.0)]);
+        canvas.text(Place::Start, x + 21.0, 42.0, &text);
+        x += 21.0 + text_width(&text) + 14.0;
     }
+}
+
+/// How wide a text of the usual size is, in pixels. Nobody measures text without a font; this errs on the wide side.
+pub(super) fn text_width(text: &str) -> f64 {
+    6.6 * text.chars().count() as f64
 }
 
 /// Four to eight round numbers that enclose the values.
@@ -209,6 +235,8 @@ mod tests {
     fn gaps_do_not_draw_and_do_not_fail() {
         let svg = curves("gaps", &[panel(&[1.0, f64::NAN, 0.5, 0.25]), panel(&[]), panel(&[f64::INFINITY])]);
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-        assert_eq!(svg.matches("class=\"a\" d=\"M").count(), 4, "a legend for each, and one curve: {svg}");
+        assert_eq!(svg.matches("class=\"a\" d=\"M").count(), 4, "a legend for each, and one piece of a curve: {svg}");
+        assert_eq!(svg.matches("<circle ").count(), 1, "{svg}");
+        assert_eq!(curves_image(&[panel(&[1.0, f64::NAN, 0.5, 0.25]), panel(&[])]).dimensions(), (1920, 640));
     }
 }

@@ -11,20 +11,30 @@ pub struct Table {
 
 impl Table {
     /// A table with this heading and no rows.
-    pub fn new<const N: usize>(heading: [&str; N]) -> Table {
-        Table { rows: vec![heading.map(str::to_owned).to_vec()], right: Vec::new() }
+    pub fn new(heading: impl IntoIterator<Item = impl Into<String>>) -> Table {
+        Table { rows: vec![heading.into_iter().map(Into::into).collect()], right: Vec::new() }
     }
 
     /// Puts numbers where they belong: these columns are aligned to the right.
     #[must_use]
-    pub fn right<const N: usize>(mut self, columns: [usize; N]) -> Table {
+    pub fn right(mut self, columns: impl IntoIterator<Item = usize>) -> Table {
         self.right.extend(columns);
         self
     }
 
+    /// The rows, the heading first.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
+    /// Whether a column is aligned to the right.
+    pub fn is_right(&self, column: usize) -> bool {
+        self.right.contains(&column)
+    }
+
     /// Adds a row.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 }
 
@@ -39,7 +49,7 @@ impl fmt::Display for Table {
             if i > 0 {
                 writeln!(f)?;
             }
-            let cells = row.iter().enumerate().map(|(column, cell)| match self.right.contains(&column) {
+            let cells = row.iter().enumerate().map(|(column, cell)| match self.is_right(column) {
                 true => format!("{cell:>width$}", width = widths[column]),
                 false => format!("{cell:<width$}", width = widths[column]),
             });

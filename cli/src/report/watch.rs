@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use nn::core::Tensor;
+use nn::data::Batch;
+use nn::metrics::Histogram;
 use nn::models::Model;
 use nn::spec::Recipe;
-use nn::train::{Control, Ended, EpochReport, Event, Listener, Trainer};
+use nn::train::{Control, Ended, EpochReport, Event, Listener, Trainer, gradients};
 use serde_json::json;
 
 use super::history::{self, Epoch, Numbers};
@@ -29,6 +32,8 @@ pub struct Watch<'a> {
     recipe: &'a Recipe,
     model: &'a Model,
     classes: &'a [String],
+    /// The batch whose gradients are shown.
+    probe: &'a Batch,
     bar: ProgressBar,
     shown: Instant,
     epochs: usize,
@@ -47,6 +52,7 @@ impl<'a> Watch<'a> {
         recipe: &'a Recipe,
         model: &'a Model,
         classes: &'a [String],
+        probe: &'a Batch,
     ) -> Watch<'a> {
         let bar = ProgressBar::hidden();
         let checkpoints = Checkpoints::new(folder.path(), &recipe.train.checkpoint, 0);
@@ -57,6 +63,7 @@ impl<'a> Watch<'a> {
             recipe,
             model,
             classes,
+            probe,
             bar,
             shown: Instant::now(),
             epochs: 0,
@@ -85,6 +92,7 @@ impl<'a> Watch<'a> {
                 self.bar = training_bar(self.terminal, *steps);
                 let name = &self.recipe.name;
                 let folder = self.folder.path().display().to_string();
+                self.folder.events(|events| events.graph(&self.model.summary()))?;
                 self.tell(&json!({
                     "event": "start", "recipe": name, "epochs": epochs, "steps": steps, "samples": samples, "run_dir": folder,
                     "steps_done": before.steps,
@@ -118,8 +126,7 @@ impl<'a> Watch<'a> {
         self.tell(&json!({ "event": "epoch", "numbers": epoch }))?;
         self.history.push(epoch);
         self.folder.write("history.csv", history::csv(&self.history))?;
-        let document = self.recipe.document.as_ref();
-        let panels = history::panels(&self.history, |name| document?.history.get(name).cloned());
+        let panels = history::panels(&self.history, self.recipe.document.as_ref());
         self.folder.write("curves.svg", svg::curves(&self.recipe.name, &panels))?;
         let history = &trainer.progress().history;
         let last = history.epochs.len() == self.epochs || history.ended == Ended::NoBetter;
@@ -132,8 +139,32 @@ impl<'a> Watch<'a> {
         {
             model_file::save(self.model, &self.folder.path().join(BEST), self.classes)?;
         }
+        self.events()?;
         // Whatever happens in the next epoch, this one is not lost.
         model_file::save(self.model, &self.folder.path().join(MODEL), self.classes)
+    }
+
+    /// Tells TensorBoard of the last epoch: its numbers, and how the weights and their gradients are spread.
+    fn events(&mut self) -> Result<(), Failure> {
+        let Some(last) = self.history.last() else { return Ok(()) };
+        let tag = |name: &str| match name.strip_prefix("val_") {
+            Some(name) => format!("{name}/validation"),
+            None => format!("{name}/training"),
+        };
+        let scalars: Vec<(String, f64)> = last.numbers.0.iter().map(|(name, value)| (tag(name), *value)).collect();
+        let weights = self.model.params().iter().map(|param| (param.name(), param.value()));
+        let gradients = gradients(self.model, &self.recipe.train.loss, self.probe)?;
+        let spread = |group: &'static str| {
+            move |(name, x): (String, Tensor)| Ok((format!("{group}/{name}"), Histogram::of(&x)?))
+        };
+        let weights = weights.map(spread("weights"));
+        let histograms: Vec<_> =
+            weights.chain(gradients.into_iter().map(spread("gradients"))).collect::<nn::Result<_>>()?;
+        let step = last.epoch as u64;
+        self.folder.events(|events| {
+            events.scalars(step, scalars.iter().map(|(name, value)| (name.as_str(), *value)))?;
+            events.histograms(step, histograms.iter().map(|(name, histogram)| (name.as_str(), histogram)))
+        })
     }
 
     /// Writes an event to the log, and to stdout for those who want to see every one.

@@ -8,6 +8,7 @@ mod kernel;
 mod predict;
 mod resume;
 mod show;
+mod tensorboard;
 mod train;
 
 use std::path::Path;

@@ -134,6 +134,25 @@ fn odd_pictures_work_with_a_warning() {
 }
 
 #[test]
+fn a_grid_shows_every_sample_with_its_class() {
+    let (trained, place) = (trained(), Place::new());
+    place.write("batch.npy", npy(&digits()[..12]));
+    place.write("one.png", picture(&digits()[20].0));
+    let model = trained.place.path().join(trained.run_dir());
+    let model = model.to_str().unwrap();
+    let lines = place.ok(&["predict", model, "batch.npy", "one.png", "--images", "grid.svg"]);
+    let svg = std::fs::read_to_string(place.path().join("grid.svg")).unwrap();
+    assert_eq!((svg.matches("<image ").count(), lines.lines().count()), (13, 13), "{svg}");
+    let (class, probability) = lines.split_once('\t').unwrap().1.split_once('\t').unwrap().0.split_once(' ').unwrap();
+    let caption = format!(">{class} {:.0}%<", 100.0 * probability.parse::<f64>().unwrap());
+    assert!(svg.contains(&caption) && svg.contains(">13 samples<"), "{caption}: {svg}");
+    place.write("many.npy", npy(&digits()[..300]));
+    place.ok(&["predict", model, "many.npy", "--images", "grid.svg"]);
+    let svg = std::fs::read_to_string(place.path().join("grid.svg")).unwrap();
+    assert!(svg.matches("<image ").count() == 200 && svg.contains(">the first 200 of 300 samples<"));
+}
+
+#[test]
 fn what_is_no_sample_ends_with_3() {
     let (trained, place) = (trained(), Place::new());
     let model = trained.place.path().join(trained.run_dir());

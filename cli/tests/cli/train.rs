@@ -41,6 +41,7 @@ fn keys(value: &Value) -> Vec<&str> {
 fn json_is_one_object_with_the_promised_keys() {
     let result = &trained().result;
     let promised = [
+        "confusion",
         "epochs",
         "history",
         "params",
@@ -94,13 +95,18 @@ fn the_run_folder_holds_everything() {
     let expected = [
         "ckpt",
         "config.toml",
+        "confusion.svg",
+        "curves.png",
         "curves.svg",
         "data.json",
         "env.json",
         "history.csv",
         "log.jsonl",
         "model.safetensors",
+        "report.html",
         "result.json",
+        "samples.svg",
+        "tb",
     ];
     assert_eq!(names, expected, "nothing temporary is left");
 }
@@ -116,7 +122,39 @@ fn eval_repeats_the_test_numbers_exactly() {
     let last = &trained.result["history"][11];
     assert_eq!(serde_json::from_str::<Value>(&val).unwrap()["loss"], last["val_loss"]);
     let text = trained.place.ok(&["eval", trained.run_dir()]);
-    assert!(text.starts_with("test  loss ") && text.lines().count() == 1, "{text}");
+    assert!(
+        text.starts_with("test  loss ") && text.lines().nth(2).unwrap().ends_with("recall      f1  support"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_confusion_matrix_agrees_with_the_accuracy() {
+    let trained = trained();
+    let confusion = &trained.result["confusion"];
+    assert_eq!(keys(confusion), ["classes", "macro_average", "matrix", "per_class", "weighted_average"]);
+    assert_eq!(keys(&confusion["per_class"][9]), ["class", "f1", "precision", "recall", "support"]);
+    let count = |row: usize, column: usize| confusion["matrix"][row][column].as_u64().unwrap();
+    let right: u64 = (0..10).map(|class| count(class, class)).sum();
+    let all: u64 = (0..100).map(|at| count(at / 10, at % 10)).sum();
+    assert_eq!(all, confusion["macro_average"]["support"].as_u64().unwrap());
+    let accuracy = trained.result["test"]["accuracy"].as_f64().unwrap();
+    assert!((right as f64 / all as f64 - accuracy).abs() < 1e-12, "{right} of {all}, {accuracy}");
+    let again: Value = serde_json::from_str(&trained.place.ok(&["eval", trained.run_dir(), "--json"])).unwrap();
+    assert_eq!(&again["confusion"], confusion);
+    let folder = trained.place.path().join(trained.run_dir());
+    let svg = std::fs::read_to_string(folder.join("confusion.svg")).unwrap();
+    assert!(svg.matches("<rect ").count() == 100 && svg.ends_with("</svg>\n"), "{svg}");
+    // A model of numbers has no classes to confuse.
+    let place = Place::new();
+    place.write("line.csv", "x,y\n0,0\n1,2\n2,4\n3,6\n");
+    place.write(
+        "line.toml",
+        "[data]\nsource = \"csv\"\nfiles.train = [\"line.csv\"]\nfiles.test = [\"line.csv\"]\n[[layer]]\ntype = \"dense\"\n\
+         units = 1\n[optimizer]\nkind = \"sgd\"\n[train]\nloss = \"mse\"\nepochs = 1\n",
+    );
+    let line: Value = serde_json::from_str(&place.ok(&["train", "line.toml", "--json"])).unwrap();
+    assert!(line["confusion"].is_null() && line["test"]["loss"].is_number(), "{line}");
 }
 
 #[test]

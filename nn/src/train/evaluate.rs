@@ -7,7 +7,7 @@ use crate::Result;
 use crate::core::no_grad;
 use crate::data::Loader;
 use crate::loss::Loss;
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Predictions};
 use crate::models::Model;
 use crate::module::Ctx;
 
@@ -70,6 +70,28 @@ impl Sums {
 
 /// The loss and the metrics of `model` on everything that `loader` holds, without training.
 pub fn evaluate(model: &Model, loss: &Loss, metrics: &[Metric], loader: &Loader) -> Result<Evaluation> {
+    measure(model, loss, metrics, loader, &mut None)
+}
+
+/// Like [`evaluate`], with what a classifier said about every sample; `None` if the model is no classifier.
+pub fn examine(
+    model: &Model,
+    loss: &Loss,
+    metrics: &[Metric],
+    loader: &Loader,
+) -> Result<(Evaluation, Option<Predictions>)> {
+    let mut predictions = Predictions::of(loss, model.output_shape());
+    let means = measure(model, loss, metrics, loader, &mut predictions)?;
+    Ok((means, predictions))
+}
+
+fn measure(
+    model: &Model,
+    loss: &Loss,
+    metrics: &[Metric],
+    loader: &Loader,
+    predictions: &mut Option<Predictions>,
+) -> Result<Evaluation> {
     let mut sums = Sums::new(metrics);
     no_grad(|| {
         for batch in loader.epoch(0) {
@@ -78,6 +100,9 @@ pub fn evaluate(model: &Model, loss: &Loss, metrics: &[Metric], loader: &Loader)
             let value = loss.value(&raw, &left, &batch.targets)?.item()?;
             let counts = metrics.iter().map(|metric| metric.count(&raw, &left, &batch.targets));
             sums.add(value, counts.collect::<Result<Vec<_>>>()?, batch.size);
+            if let Some(predictions) = predictions {
+                predictions.add(loss, &raw, &left, &batch.targets)?;
+            }
         }
         Ok(sums.means().clone())
     })

@@ -5,11 +5,13 @@ pub mod early_stop;
 pub mod evaluate;
 pub mod events;
 pub mod fit;
+mod gradients;
 mod parts;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use early_stop::{Best, EarlyStop, Mode};
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, examine};
 pub use events::{Control, Ended, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
+pub use gradients::gradients;
 pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, training_batches};

@@ -1,0 +1,72 @@
+//! How the numbers of a tensor are spread.
+
+use gradus_core::{DType, Tensor};
+
+use crate::Result;
+
+/// How many parts the span between the smallest and the largest number is cut into.
+const PARTS: usize = 64;
+
+/// The numbers of a tensor in equally wide parts of their span. What is not finite is left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// The smallest number.
+    pub min: f64,
+    /// The largest number.
+    pub max: f64,
+    /// How many numbers there are.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The sum of their squares.
+    pub sum_squares: f64,
+    /// The upper end of each part, and how many numbers lie in it; a number on an end belongs to the part above.
+    pub parts: Vec<(f64, u64)>,
+}
+
+impl Histogram {
+    /// The histogram of the finite numbers of `x`; without any, all is 0 and there are no parts.
+    pub fn of(x: &Tensor) -> Result<Self> {
+        let mut values = x.detach().to_dtype(DType::F64)?.to_vec::<f64>()?;
+        values.retain(|value| value.is_finite());
+        let Some(&first) = values.first() else { return Ok(Self::default()) };
+        let (min, max) = values.iter().fold((first, first), |(min, max), &value| (min.min(value), max.max(value)));
+        let mut parts: Vec<(f64, u64)> = match min == max {
+            true => vec![(max, 0)],
+            // Weighted, since the difference of two finite numbers need not be finite.
+            false => (1..=PARTS).map(|i| i as f64 / PARTS as f64).map(|t| (min * (1.0 - t) + max * t, 0)).collect(),
+        };
+        let last = parts.len() - 1;
+        parts[last].0 = max;
+        for &value in &values {
+            let part = parts.partition_point(|&(end, _)| end <= value);
+            parts[part.min(last)].1 += 1;
+        }
+        let sum = values.iter().sum();
+        let sum_squares = values.iter().map(|value| value * value).sum();
+        Ok(Self { min, max, count: values.len() as u64, sum, sum_squares, parts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_equally_wide_and_hold_every_finite_number() {
+        let values: Vec<f32> = (0..=128).map(|i| i as f32 / 128.0).chain([f32::NAN, f32::INFINITY]).collect();
+        let histogram = Histogram::of(&Tensor::from_slice(&values, &[values.len()]).unwrap()).unwrap();
+        assert_eq!((histogram.min, histogram.max, histogram.count, histogram.sum), (0.0, 1.0, 129, 64.5));
+        assert_eq!(histogram.sum_squares, (0..=128).map(|i| f64::from(i * i)).sum::<f64>() / 128.0 / 128.0);
+        assert_eq!(histogram.parts.len(), 64);
+        assert_eq!((histogram.parts[0], histogram.parts[63]), ((1.0 / 64.0, 2), (1.0, 3)));
+        assert_eq!(histogram.parts.iter().map(|part| part.1).sum::<u64>(), 129);
+    }
+
+    #[test]
+    fn equal_numbers_are_one_part_and_none_are_none() {
+        let constant = Histogram::of(&Tensor::from_slice(&[2f32; 5], &[5]).unwrap()).unwrap();
+        assert_eq!(constant.parts, [(2.0, 5)]);
+        assert_eq!(Histogram::of(&Tensor::from_slice(&[f32::NAN], &[1]).unwrap()).unwrap(), Histogram::default());
+    }
+}
