@@ -1,5 +1,6 @@
 //! One module for each command: it reads options, calls the library, and hands the result to the terminal.
 
+mod compare;
 mod completions;
 mod data;
 mod device;
@@ -23,6 +24,7 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
     machine::check_isa()?;
     match command {
         Command::Train(args) => train::run(args, terminal),
+        Command::Compare(args) => compare::run(args, terminal),
         Command::Eval(args) => eval::run(args, terminal),
         Command::Predict(args) => predict::run(args, terminal),
         Command::Summary(args) => summary::run(args, terminal),

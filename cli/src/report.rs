@@ -3,6 +3,7 @@
 pub mod canvas;
 pub mod confusion;
 pub mod document;
+pub mod dots;
 pub mod environment;
 pub mod examined;
 pub mod finish;

@@ -35,6 +35,11 @@ impl Samples {
         Ok(Samples { train, val, test, origin: found.origin })
     }
 
+    /// The parts alone. The numbers are shared, not copied.
+    pub fn parts(&self) -> Parts {
+        Parts { train: self.train.clone(), val: self.val.clone(), test: self.test.clone() }
+    }
+
     /// Batches for training, in another order every epoch if the recipe says so.
     ///
     /// # Errors

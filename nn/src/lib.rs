@@ -14,6 +14,7 @@ pub mod optim;
 pub mod param;
 pub mod profile;
 pub mod spec;
+pub mod statistics;
 pub mod train;
 
 pub use error::{Error, Result};

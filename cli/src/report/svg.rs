@@ -174,7 +174,7 @@ pub(super) fn text_width(text: &str) -> f64 {
 }
 
 /// Four to eight round numbers that enclose the values.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub(super) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let (low, high) = match (low, high) {
         _ if !(low.is_finite() && high.is_finite()) => (0.0, 1.0),
         _ if high - low < 1e-9 * high.abs().max(1.0) => (low - 0.5, high + 0.5),
@@ -190,7 +190,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// How many decimals tell two ticks apart.
-fn decimals(step: f64) -> usize {
+pub(super) fn decimals(step: f64) -> usize {
     (-step.log10().floor()).clamp(0.0, 9.0) as usize
 }
 

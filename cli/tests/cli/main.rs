@@ -1,5 +1,6 @@
 //! The command as its users meet it: arguments in; stdout, stderr, exit code and files out.
 
+mod compare;
 mod data;
 mod errors;
 mod fetch;

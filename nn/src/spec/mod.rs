@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod layer;
 pub mod optimizer;
+mod overrides;
 pub mod preset;
 pub mod reader;
 pub mod recipe;

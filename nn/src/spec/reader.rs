@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use super::overrides::{Change, put};
 use super::value::{Entry, Node, Place, Value, parse_value};
 use crate::{Error, Result};
 
@@ -261,47 +262,12 @@ impl Table {
 
     /// Writes `text` over the value at a dotted `path`; tables on the way are made where they are missing.
     ///
-    /// An element of a list is named by its number from 1, or by its `name`.
+    /// An element of a list is named by its number from 1, or by its `name`; `*` means every one that has the next key.
     pub fn set(&mut self, path: &str, text: &str) -> Result<()> {
         let place: Place = COMMAND_LINE.into();
         let value = parse_value(text, &place)?;
-        let mut entries = &mut self.entries;
-        let mut steps = path.split('.').peekable();
-        while let Some(key) = steps.next() {
-            let i = entries.iter().position(|entry| entry.key == key).unwrap_or_else(|| {
-                let node = Node { place: place.clone(), value: Value::Table(Vec::new()) };
-                entries.push(Entry { key: key.into(), place: place.clone(), node });
-                entries.len() - 1
-            });
-            let mut node = &mut entries[i].node;
-            while let (Value::List(_), Some(step)) = (&node.value, steps.peek()) {
-                let step = *step;
-                steps.next();
-                let Value::List(nodes) = &mut node.value else { unreachable!("it was a list a line ago") };
-                let count = nodes.len();
-                let Some(i) = element(nodes, step) else {
-                    let text =
-                        format!("{place}: {path}: {key} has no {step:?}; use a name or a number from 1 to {count}");
-                    return Err(Error::Config(text));
-                };
-                node = &mut nodes[i];
-            }
-            if steps.peek().is_none() {
-                *node = Node { place, value };
-                return Ok(());
-            }
-            if let Value::Text(_) = node.value {
-                // The short form `optimizer = "sgd"` makes room for `optimizer.momentum`.
-                let kind = node.clone();
-                node.value = Value::Table(vec![Entry { key: "kind".into(), place: kind.place.clone(), node: kind }]);
-            }
-            let shown = node.value.to_string();
-            let Value::Table(inner) = &mut node.value else {
-                return Err(Error::Config(format!("{place}: {path}: {key} is {shown}, which has no keys")));
-            };
-            entries = inner;
-        }
-        Ok(())
+        let steps: Vec<&str> = path.split('.').collect();
+        put(&mut self.entries, &steps, &Change { path, node: Node { place, value } })
     }
 
     /// The value of `key` as it was written, with its place.
@@ -315,17 +281,6 @@ impl Table {
     pub fn refuse(&self, key: &str, node: &Node, what: impl Display) -> Error {
         Error::Config(format!("{}: {key} = {} in {}: {what}", node.place, node.value, self.title))
     }
-}
-
-/// The element of a list that a user calls `step`: a number from 1, or a name.
-fn element(nodes: &[Node], step: &str) -> Option<usize> {
-    if let Ok(number) = step.parse::<usize>() {
-        return (1..=nodes.len()).contains(&number).then(|| number - 1);
-    }
-    nodes.iter().position(|node| {
-        let Value::Table(entries) = &node.value else { return false };
-        entries.iter().any(|e| e.key == "name" && matches!(&e.node.value, Value::Text(name) if name == step))
-    })
 }
 
 /// The one of `names` that `wrong` is most likely a slip of, if any is near.

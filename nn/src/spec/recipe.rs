@@ -241,6 +241,16 @@ epochs = 2
     }
 
     #[test]
+    fn a_star_means_every_layer_that_has_the_key() {
+        let star = |key: &str| Recipe::with_overrides(TEXT, "r.toml", &[(format!("layer.*.{key}"), "7".into())]);
+        let units = star("units").unwrap().to_toml();
+        assert_eq!((units.matches("units = 7").count(), units.matches("units = ").count()), (2, 2));
+        let error = star("rate").unwrap_err().to_string();
+        assert_eq!(error, "command line: layer.*.rate: no layer has \"rate\"; write it into those that are meant");
+        assert!(complaint_with("layer.4.units", "7").ends_with("use a name, a number from 1 to 3, or *"));
+    }
+
+    #[test]
     fn the_short_form_of_the_optimizer_and_the_long_one_go_together() {
         let short = TEXT
             .replace("[optimizer]\nkind = \"sgd\"\nlr = 1e-3\n", "")

@@ -7,6 +7,7 @@ pub mod events;
 pub mod fit;
 mod gradients;
 mod parts;
+pub mod trial;
 
 pub use checkpoint::{Checkpoint, Progress};
 pub use early_stop::{Best, EarlyStop, Mode};
@@ -15,3 +16,4 @@ pub use events::{Control, Ended, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
 pub use gradients::gradients;
 pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, training_batches};
+pub use trial::Trial;
