@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::kernel::{
     Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelVerify, Variants,
 };
+pub use self::transfer::TransferArgs;
 
 mod kernel;
+mod transfer;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +76,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Train variants of a recipe over several seeds, and tell differences from chance
     Compare(CompareArgs),
+    /// Train a new last layer on the layers of a trained model, and then, if you like, all of it
+    #[command(mut_arg("recipe", |arg| arg.required(true).value_name("BASE").help("The base: a run folder, a model file, or a recipe, whose newest run is meant")))]
+    #[command(mut_arg("base", |arg| arg.hide(true)), mut_arg("resume", |arg| arg.hide(true)), after_help = transfer::EXAMPLES)]
+    Transfer(TransferArgs),
     /// Measure a trained model on the test data
     Eval(EvalArgs),
     /// Name the class of images or rows of numbers
@@ -115,6 +121,7 @@ Examples:
   gradus train mnist --data ~/mnist --json      one JSON object on stdout when done
   gradus train fashion-bn --dry-run             build it, show it, stop
   gradus train --resume runs/0001-mnist         go on where a run was interrupted, or crashed
+  gradus train sandals-shirts-transfer --base runs/0001-fashion-8
 
 Each run gets a folder runs/NNNN-name with the complete recipe, the log, history.csv, events for TensorBoard (tb/),
 pictures, model.safetensors, the newest checkpoints, and report.html, which shows everything on one page.
@@ -138,6 +145,9 @@ pub struct TrainArgs {
     /// Change any other key of the recipe, as in `train.loss=mse`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,
+    /// The trained model to start from, where the recipe has a [base]: a run folder, a model file, or a recipe
+    #[arg(long, value_name = "RUN_DIR|FILE|NAME")]
+    pub base: Option<String>,
     /// A folder or file with the data, searched before all other places
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -10,6 +10,7 @@ mod list;
 mod predict;
 pub mod summary;
 mod train;
+mod transfer;
 
 use crate::args::Command;
 use crate::failure::Failure;
@@ -25,6 +26,7 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
     match command {
         Command::Train(args) => train::run(args, terminal),
         Command::Compare(args) => compare::run(args, terminal),
+        Command::Transfer(args) => transfer::run(args, terminal),
         Command::Eval(args) => eval::run(args, terminal),
         Command::Predict(args) => predict::run(args, terminal),
         Command::Summary(args) => summary::run(args, terminal),

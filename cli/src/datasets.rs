@@ -5,12 +5,13 @@ pub mod content;
 mod embedded;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+pub mod images;
 pub mod load;
 pub mod search;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use catalog::Source;
@@ -54,6 +55,12 @@ pub fn add_hashes(source: &str, pieces: &mut [Piece]) -> Result<(), Failure> {
 /// The files of a set that was found.
 pub fn pieces(found: &Found) -> Vec<Piece> {
     let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let sheet = |path: &PathBuf| Piece {
+        name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        path: Some(path.display().to_string()),
+        bytes: length(path),
+        sha256: None,
+    };
     let names = found.source.files.iter().map(|file| file.name.to_owned());
     match &found.at {
         At::Files(paths) => names
@@ -65,6 +72,7 @@ pub fn pieces(found: &Found) -> Vec<Piece> {
                 sha256: None,
             })
             .collect(),
+        At::Sheets { train, test } => train.iter().chain(test).map(sheet).collect(),
         At::Npz(path) => vec![Piece {
             name: found.source.npz.unwrap_or_default().to_owned(),
             path: Some(path.display().to_string()),
@@ -78,7 +86,8 @@ pub fn pieces(found: &Found) -> Vec<Piece> {
     }
 }
 
-/// Compares every file with the catalog; none for an NPZ, which holds the same arrays in another form.
+/// Compares every file with the catalog; none for an NPZ or for sheets, which hold the same arrays in another form, and none
+/// where no hashes are known.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -88,11 +97,12 @@ pub fn verify(found: &Found) -> Result<Vec<(&'static str, Verdict)>, Failure> {
         match &found.at {
             At::Files(paths) => compare(i, &mut File::open(&paths[i])?),
             At::Embedded(files) => compare(i, &mut &files[i][..]),
-            At::Npz(_) => Ok(Verdict::Genuine),
+            At::Npz(_) | At::Sheets { .. } => Ok(Verdict::Genuine),
         }
     };
     let files = match found.at {
-        At::Npz(_) => &[],
+        At::Npz(_) | At::Sheets { .. } => &[],
+        _ if found.source.files.iter().any(|file| file.sha256.is_none()) => &[],
         _ => found.source.files,
     };
     let named = files.iter().enumerate().map(|(i, file)| {

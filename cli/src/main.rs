@@ -4,6 +4,7 @@
 extern crate gradus_nn as nn;
 
 mod args;
+mod bases;
 mod checkpoints;
 mod commands;
 mod datasets;

@@ -6,6 +6,7 @@ use std::path::{Path, absolute};
 
 use nn::spec::Recipe;
 
+use crate::bases;
 use crate::failure::{Failure, Kind, did_you_mean};
 
 macro_rules! bundled {
@@ -15,13 +16,36 @@ macro_rules! bundled {
     };
 }
 
-bundled!["fashion-bn", "fashion-mlp", "mnist", "digits"];
+bundled![
+    "fashion-bn",
+    "fashion-mlp",
+    "mnist",
+    "mnist-parity",
+    "mnist-parity-transfer",
+    "init-sgd",
+    "init-adam",
+    "fashion-8",
+    "sandals-shirts",
+    "sandals-shirts-transfer",
+    "ffn-mnist",
+    "ffn-cifar",
+    "digits",
+];
 
-/// Reads a recipe by its name or from its file, with some values replaced by those of the command line.
+/// Reads a recipe by its name or from its file, with some values replaced by those of the command line. Where it starts from a
+/// base, the layers of the base are among its own.
 ///
 /// # Errors
 /// If there is no such recipe, or something in it is wrong.
 pub fn open(name: &str, overrides: &[(String, String)]) -> Result<Recipe, Failure> {
+    bases::with_layers(read(name, overrides)?)
+}
+
+/// Reads a recipe as it is written.
+///
+/// # Errors
+/// If there is no such recipe, or something in it is wrong.
+pub fn read(name: &str, overrides: &[(String, String)]) -> Result<Recipe, Failure> {
     if let Some((_, text)) = BUNDLED.iter().find(|(bundled, _)| *bundled == name) {
         return Ok(Recipe::with_overrides(text, &format!("{name}.toml"), overrides)?);
     }
@@ -34,6 +58,12 @@ pub fn open(name: &str, overrides: &[(String, String)]) -> Result<Recipe, Failur
     for file in files {
         let full = absolute(folder.join(&*file)).map_err(|error| Failure::io(&*file, &error))?;
         *file = full.display().to_string();
+    }
+    if let Some(base) = &mut recipe.base
+        && !overrides.iter().any(|(key, _)| key == "base.model")
+        && folder.join(&base.model).exists()
+    {
+        base.model = folder.join(&base.model).display().to_string();
     }
     Ok(recipe)
 }

@@ -5,11 +5,12 @@ use std::path::Path;
 use nn::core::Device;
 use nn::data::{Dataset, Loader};
 use nn::loss::Loss;
+use nn::models::Model;
 use nn::spec::Recipe;
 use nn::train::{Parts, evaluation_batches, training_batches};
 
 use crate::datasets::load::{self, Origin};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// The samples of a recipe.
 #[derive(Debug)]
@@ -38,6 +39,29 @@ impl Samples {
     /// The parts alone. The numbers are shared, not copied.
     pub fn parts(&self) -> Parts {
         Parts { train: self.train.clone(), val: self.val.clone(), test: self.test.clone() }
+    }
+
+    /// Whether a model has as many outputs as there are classes.
+    ///
+    /// # Errors
+    /// If it has fewer, or none at all to spare for one; the text names the classes.
+    pub fn check_outputs(&self, model: &Model, recipe: &Recipe) -> Result<(), Failure> {
+        let (classes, outputs) = (&self.train.classes, model.output_shape());
+        let wanted = match recipe.train.loss.name() {
+            name if name.starts_with("binary_crossentropy") => 2,
+            name if name.contains("categorical_crossentropy") => outputs.last().copied().unwrap_or(0),
+            _ => return Ok(()),
+        };
+        if classes.len() <= wanted {
+            return Ok(());
+        }
+        let text = format!(
+            "the model's last layer gives {outputs:?}, which tells {wanted} classes apart, and the data have {}: {}. Give it as \
+             many units, or map the classes: labels = \"parity\" or classes = [..] in [data]",
+            classes.len(),
+            classes.join(", ")
+        );
+        Err(Failure::new(Kind::Usage, text))
     }
 
     /// Batches for training, in another order every epoch if the recipe says so.

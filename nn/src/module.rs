@@ -24,6 +24,12 @@ pub trait Module: Debug + Send + Sync {
         _ = visit;
     }
 
+    /// How many multiply-adds the products with weights take for one sample of shape `input`; other work counts as nothing.
+    fn multiply_adds(&self, input: &[usize]) -> usize {
+        _ = input;
+        0
+    }
+
     /// The shape of one sample of the result for samples of shape `input`; an error if the module cannot take them.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
 }

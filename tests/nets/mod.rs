@@ -20,19 +20,18 @@ pub fn recipe(name: &str) -> Recipe {
     Recipe::parse(&text, &format!("{name}.toml")).unwrap()
 }
 
+/// The images of a folder of IDX files; the part is called `train` or `t10k` there.
+pub fn images(folder: &Path, part: &str) -> Result<Dataset> {
+    let read = |stem: &str| {
+        let packed = folder.join(format!("{part}-{stem}.gz"));
+        read_idx(if packed.exists() { packed } else { folder.join(format!("{part}-{stem}")) })
+    };
+    Dataset::new(folder.display().to_string(), read("images-idx3-ubyte")?, read("labels-idx1-ubyte")?, Vec::new())
+}
+
 /// The images for training of a folder of IDX files: all but the first 5,000.
 pub fn training_images(folder: &Path) -> Result<Dataset> {
-    let read = |stem: &str| {
-        let packed = folder.join(format!("{stem}.gz"));
-        read_idx(if packed.exists() { packed } else { folder.join(stem) })
-    };
-    let set = Dataset::new(
-        folder.display().to_string(),
-        read("train-images-idx3-ubyte")?,
-        read("train-labels-idx1-ubyte")?,
-        Vec::new(),
-    )?;
-    let (train, _) = Split::parse("first:5000")?.apply(&set, RandomKey::new(0))?;
+    let (train, _) = Split::parse("first:5000")?.apply(&images(folder, "train")?, RandomKey::new(0))?;
     Ok(train)
 }
 

@@ -20,7 +20,7 @@ use crate::report::run_folder::RunFolder;
 use crate::report::table::Table;
 use crate::samples::Samples;
 use crate::terminal::{Format, Terminal};
-use crate::{machine, recipes};
+use crate::{bases, machine, recipes};
 
 /// Differences count as significant below this, after correction for their number.
 const LEVEL: f64 = 0.05;
@@ -110,7 +110,7 @@ fn compare(args: &CompareArgs, terminal: &Terminal, device: Device) -> Result<()
     for &seed in &seeds {
         let mut samples: Option<(Recipe, Samples)> = None;
         for variant in &variants {
-            let recipe = open(args, variant, Some(seed))?;
+            let (recipe, start) = bases::with_weights(open(args, variant, Some(seed))?, &args.out)?;
             if samples.as_ref().is_none_or(|(other, _)| other.data != recipe.data) {
                 let loaded = Samples::load(&recipe, args.data.as_deref())?;
                 samples = Some((recipe.clone(), loaded));
@@ -120,7 +120,7 @@ fn compare(args: &CompareArgs, terminal: &Terminal, device: Device) -> Result<()
                 Some(_) => Control::Stop,
                 None => Control::Continue,
             };
-            let trial = Trial::run(&recipe, &samples.parts(), device, &mut [&mut stop])?;
+            let trial = Trial::run(&recipe, start.as_ref(), &samples.parts(), device, &mut [&mut stop])?;
             if let Some(signal) = interrupt.received() {
                 let path = folder.path().display();
                 let text = format!("interrupted after {} trainings; their numbers are in {path}/log.jsonl", rows.len());

@@ -80,7 +80,7 @@ fn info(source: &'static Source, data: Option<&Path>, terminal: &Terminal) -> Re
         text += &format!("Found: {place}\n\nFiles, unpacked:\n");
         let mut table = Table::new(["file", "bytes", "sha256"]).right([1]);
         for file in source.files {
-            table.row([file.name.to_owned(), file.bytes.to_string(), file.sha256.to_owned()]);
+            table.row([file.name.to_owned(), file.bytes.to_string(), file.sha256.unwrap_or("not known").to_owned()]);
         }
         text += &format!("{table}\n\nSearched, in this order:\n");
         for candidate in &searched {
@@ -111,7 +111,7 @@ fn verify(source: &'static Source, data: Option<&Path>, terminal: &Terminal) -> 
     let verdicts = datasets::verify(&found)?;
     if verdicts.is_empty() {
         let text = format!(
-            "data: {} holds the arrays of {} in Keras' form, for which no hashes are known; verify the IDX files instead",
+            "data: {} holds {} in a form for which no hashes are known, so nothing can be compared",
             found.describe(),
             source.name
         );
@@ -150,6 +150,17 @@ fn verify(source: &'static Source, data: Option<&Path>, terminal: &Terminal) -> 
 }
 
 fn fetch(source: &'static Source, args: &DataFetch, terminal: &Terminal) -> Result<(), Failure> {
+    if let (Some(archive), None) = (&source.archive, &args.from) {
+        let text = format!(
+            "fetch: {} is published as one archive, which is not unpacked here: download {}, unpack it, and name the folder \
+             that holds {} with --data or {}",
+            source.name,
+            archive.address,
+            archive.folder,
+            search::VARIABLE
+        );
+        return Err(Failure::new(Kind::Run, text));
+    }
     let folder = match &args.to {
         Some(folder) => folder.clone(),
         None => cache_folder(source)?,

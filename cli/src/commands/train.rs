@@ -26,9 +26,12 @@ use crate::report::run_folder::{CONFIG, DATA, MODEL, RunFolder};
 use crate::report::watch::Watch;
 use crate::samples::{Samples, measuring};
 use crate::terminal::{Format, Terminal};
-use crate::{checkpoints, datasets, machine, recipes};
+use crate::{bases, checkpoints, datasets, machine, recipes};
+
+use saving::Saved;
 
 mod resume;
+mod saving;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -49,6 +52,9 @@ struct Outcome {
     peak_tensor_bytes: usize,
     weights_sha256: String,
     run_dir: String,
+    /// What frozen layers save in a step, where the run began with some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saving: Option<Saved>,
 }
 
 /// How many numbers the model holds.
@@ -71,15 +77,40 @@ impl From<Counts> for Params {
 /// If the recipe is wrong, data are missing, the loss runs away, or a file cannot be written.
 pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
     let device = machine::open(&args.machine)?;
-    machine::compute(|| train(args, terminal, device))
+    machine::compute(|| {
+        let (recipe, base) = start(args)?;
+        train(args, recipe, base, terminal, device)
+    })
 }
 
-fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
-    let recipe = match (&args.resume, &args.recipe) {
-        (Some(folder), _) => resume::recipe(folder, args, &overrides(args))?,
-        (None, Some(recipe)) => recipes::open(recipe, &overrides(args))?,
+/// The recipe, and the trained model that it starts from; a dry run needs no more of that than its layers.
+fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
+    let overrides = overrides(args);
+    let name = match (&args.resume, &args.recipe) {
+        (Some(folder), _) => return bases::with_weights(resume::recipe(folder, args, &overrides)?, &args.out),
+        (None, Some(name)) => name,
         (None, None) => return Err(Failure::new(Kind::Usage, "train: name a recipe, or a run with --resume")),
     };
+    let recipe = recipes::read(name, &overrides)?;
+    if args.base.is_some() && recipes::read(name, &args.set)?.base.is_none() {
+        let text = "--base: the recipe has no [base], so it starts from fresh weights; `gradus transfer` puts a new last layer \
+                    on a trained model";
+        return Err(Failure::new(Kind::Usage, text));
+    }
+    if args.dry_run { Ok((bases::with_layers(recipe)?, None)) } else { bases::with_weights(recipe, &args.out) }
+}
+
+/// Trains the whole `recipe`, beginning with the weights of `base` where it says so.
+///
+/// # Errors
+/// If the model does not fit the data, the loss runs away, or a file cannot be written.
+pub fn train(
+    args: &TrainArgs,
+    recipe: Recipe,
+    base: Option<Model>,
+    terminal: &Terminal,
+    device: Device,
+) -> Result<(), Failure> {
     // A model that does not fit together is told before anybody waits for data.
     if let Some(shape) = known_shape(&recipe.data) {
         Model::build(&recipe, shape)?;
@@ -91,6 +122,10 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
     let mut samples = Samples::load(&recipe, place.as_deref())?;
     terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
     let model = Model::build(&recipe, samples.train.sample_shape())?;
+    samples.check_outputs(&model, &recipe)?;
+    if let Some(base) = &base {
+        model.take_weights(base)?;
+    }
     model.to_device(device)?;
     if args.dry_run {
         return dry_run(&recipe, &model, &samples, terminal);
@@ -108,6 +143,10 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
     folder.write_json(DATA, &samples.origin)?;
     announce(&recipe, &model, &samples, &folder, terminal);
 
+    let saving = Saved::measure(&recipe, &model, &samples, device)?;
+    if let Some(saving) = &saving {
+        terminal.say(saving.line());
+    }
     let interrupt = Interrupt::listen().map_err(|error| Failure::io("signals", &error))?;
     let (history, epochs) = {
         let training = samples.training(&recipe, device)?;
@@ -156,6 +195,7 @@ fn train(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<(), Fa
         peak_tensor_bytes: memory::stats().peak,
         weights_sha256: model.weights_sha256()?,
         run_dir: folder.path().display().to_string(),
+        saving,
     };
     folder.log(&json!({ "event": "end", "result": outcome }))?;
     folder.write_json("result.json", &outcome)?;
@@ -189,8 +229,9 @@ fn reopen(
 }
 
 /// The options that change a value of the recipe, as paths into it.
-fn overrides(args: &TrainArgs) -> Vec<(String, String)> {
+pub fn overrides(args: &TrainArgs) -> Vec<(String, String)> {
     let short = [
+        ("base.model", &args.base),
         ("train.epochs", &args.epochs),
         ("train.batch", &args.batch),
         ("train.checkpoint.every", &args.checkpoint_every),
@@ -253,6 +294,7 @@ fn text(outcome: &Outcome, recipe: &Recipe, test: Option<&Examined>) -> String {
         lines.push(format!("last epoch  {}", last.numbers.line()));
     }
     lines.extend(test.map(|test| test.text("test")));
+    lines.extend(outcome.saving.as_ref().map(Saved::line));
     let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
     let process = outcome.peak_memory_bytes.map_or_else(String::new, |bytes| format!("{} of memory, ", mib(bytes)));
     lines.push(format!(

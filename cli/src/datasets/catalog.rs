@@ -25,6 +25,17 @@ pub struct Source {
     pub npz: Option<&'static str>,
     /// What torchvision calls its folder, if it knows the set.
     pub torchvision: Option<&'static str>,
+    /// The archive that the makers publish, where there are no mirrors of single files.
+    pub archive: Option<Archive>,
+}
+
+/// An archive that users unpack themselves.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Archive {
+    /// Where it is.
+    pub address: &'static str,
+    /// The folder that it unpacks into.
+    pub folder: &'static str,
 }
 
 impl Source {
@@ -33,6 +44,7 @@ impl Source {
         match self.form {
             Form::Idx => Some(&[28, 28]),
             Form::Table { shape } => Some(shape),
+            Form::Cifar => Some(&[32, 32, 3]),
             Form::Text => None,
         }
     }
@@ -48,6 +60,9 @@ pub enum Form {
         /// The shape of one sample.
         shape: &'static [usize],
     },
+    /// Six binary files of CIFAR-10: five batches for training and one for the test; or sheets of images, see
+    /// [`images::sheets`](super::images::sheets).
+    Cifar,
     /// Text, which no layer reads as it is.
     Text,
 }
@@ -61,8 +76,9 @@ pub struct File {
     pub gz: bool,
     /// How many bytes it has when unpacked.
     pub bytes: u64,
-    /// SHA-256 of the unpacked bytes, in hexadecimal: wrappers differ from mirror to mirror, the content does not.
-    pub sha256: &'static str,
+    /// SHA-256 of the unpacked bytes, in hexadecimal, if it is known: wrappers differ from mirror to mirror, the content does
+    /// not.
+    pub sha256: Option<&'static str>,
 }
 
 impl File {
@@ -77,7 +93,11 @@ const CLOTHES: &[&str] =
     &["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
 const fn idx(name: &'static str, bytes: u64, sha256: &'static str) -> File {
-    File { name, gz: true, bytes, sha256 }
+    File { name, gz: true, bytes, sha256: Some(sha256) }
+}
+
+const fn cifar(name: &'static str) -> File {
+    File { name, gz: false, bytes: 10_000 * (1 + 3 * 32 * 32), sha256: None }
 }
 
 /// Every data set that has a name.
@@ -106,6 +126,7 @@ pub const SOURCES: &[Source] = &[
         mirrors: &["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"],
         npz: None,
         torchvision: Some("FashionMNIST"),
+        archive: None,
     },
     Source {
         name: "mnist",
@@ -134,6 +155,30 @@ pub const SOURCES: &[Source] = &[
         ],
         npz: Some("mnist.npz"),
         torchvision: Some("MNIST"),
+        archive: None,
+    },
+    Source {
+        name: "cifar10",
+        about: "50,000 + 10,000 colour images of things and animals, 32x32, 10 classes",
+        licence: "Krizhevsky 2009; free for research, no formal licence was ever given",
+        form: Form::Cifar,
+        classes: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+        white: 255.0,
+        files: &[
+            cifar("data_batch_1.bin"),
+            cifar("data_batch_2.bin"),
+            cifar("data_batch_3.bin"),
+            cifar("data_batch_4.bin"),
+            cifar("data_batch_5.bin"),
+            cifar("test_batch.bin"),
+        ],
+        mirrors: &[],
+        npz: None,
+        torchvision: None,
+        archive: Some(Archive {
+            address: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            folder: "cifar-10-batches-bin",
+        }),
     },
     Source {
         name: "digits",
@@ -146,11 +191,12 @@ pub const SOURCES: &[Source] = &[
             name: "digits.csv",
             gz: true,
             bytes: 264_712,
-            sha256: "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8",
+            sha256: Some("6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"),
         }],
         mirrors: &["https://raw.githubusercontent.com/scikit-learn/scikit-learn/1.7.2/sklearn/datasets/data/"],
         npz: None,
         torchvision: None,
+        archive: None,
     },
     Source {
         name: "alice",
@@ -163,11 +209,12 @@ pub const SOURCES: &[Source] = &[
             name: "alice29.txt",
             gz: false,
             bytes: 152_089,
-            sha256: "7467306ee0feed4971260f3c87421154a05be571d944e9cb021a5713700c38f0",
+            sha256: Some("7467306ee0feed4971260f3c87421154a05be571d944e9cb021a5713700c38f0"),
         }],
         mirrors: &["https://raw.githubusercontent.com/google/brotli/v1.1.0/tests/testdata/"],
         npz: None,
         torchvision: None,
+        archive: None,
     },
 ];
 

@@ -12,7 +12,7 @@ use super::catalog::File;
 /// Whether a file is what the catalog says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Byte for byte.
+    /// Byte for byte; where no hash is known, as far as the number of bytes tells.
     Genuine,
     /// Not: one sentence says in what it differs.
     Different(String),
@@ -48,10 +48,12 @@ pub fn compare(file: &File, read: impl Read) -> io::Result<Verdict> {
         _ if bytes < file.bytes => {
             Verdict::Different(format!("it unpacks to {bytes} bytes where {} are expected", file.bytes))
         }
-        _ if sha256 != file.sha256 => {
-            Verdict::Different(format!("the sha256 of its content is {sha256} where {} is expected", file.sha256))
-        }
-        _ => Verdict::Genuine,
+        _ => match file.sha256 {
+            Some(known) if sha256 != known => {
+                Verdict::Different(format!("the sha256 of its content is {sha256} where {known} is expected"))
+            }
+            _ => Verdict::Genuine,
+        },
     })
 }
 
@@ -108,7 +110,7 @@ mod tests {
         name: "abc",
         gz: true,
         bytes: 3,
-        sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        sha256: Some("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
     };
 
     fn gzip(content: &[u8]) -> Vec<u8> {
@@ -144,7 +146,7 @@ mod tests {
     #[test]
     fn the_bundled_files_are_what_the_catalog_says() {
         use super::super::{catalog::SOURCES, embedded};
-        for source in SOURCES.iter().filter(|source| source.name != "mnist") {
+        for source in SOURCES.iter().filter(|source| !["mnist", "cifar10"].contains(&source.name)) {
             for file in source.files {
                 let bytes = embedded::file(source.name, file.name).unwrap_or_else(|| panic!("no {}", file.name));
                 assert_eq!(compare(file, bytes).unwrap(), Verdict::Genuine, "{} of {}", file.name, source.name);

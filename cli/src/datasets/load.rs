@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use nn::core::Tensor;
 use nn::data::{
-    Column, CsvOptions, Dataset, Labels, read_csv, read_csv_bytes, read_idx, read_idx_bytes, read_npy, read_npz,
+    Column, CsvOptions, Dataset, Labels, read_cifar10, read_csv, read_csv_bytes, read_idx, read_idx_bytes, read_npy,
+    read_npz,
 };
 use nn::spec::DataSpec;
 use serde::Serialize;
 
 use super::catalog::{Form, SOURCES, Source, named};
 use super::search::{At, Found, find};
-use super::{Piece, pieces};
+use super::{Piece, images, pieces};
 use crate::failure::{Failure, Kind};
 
 /// The parts of a data set, as its makers cut it.
@@ -37,7 +38,7 @@ pub struct Origin {
 }
 
 /// Formats of the user's own files.
-const FORMATS: [&str; 3] = ["csv", "idx", "npy"];
+const FORMATS: [&str; 4] = ["csv", "idx", "npy", "folder"];
 
 /// Reads what a recipe asks for; `data` is the user's `--data`. `values` says whether targets are numbers to come close to,
 /// not classes.
@@ -49,12 +50,13 @@ pub fn load(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts,
         return own(spec, data, values);
     }
     let source = named(&spec.source).map_err(|failure| {
-        Failure::new(failure.kind(), format!("{failure} Files of your own have the source csv, idx or npy."))
+        Failure::new(failure.kind(), format!("{failure} Files of your own have the source csv, idx, npy or folder."))
     })?;
     let found = find(source, data)?;
     let (train, test) = match source.form {
-        Form::Idx => images(&found)?,
+        Form::Idx => idx_images(&found)?,
         Form::Table { shape } => (table(&found, shape)?, None),
+        Form::Cifar => cifar(&found)?,
         Form::Text => {
             let text = format!("data: {} is a text, and no layer of this version reads texts", source.name);
             return Err(Failure::new(Kind::Usage, text));
@@ -69,7 +71,7 @@ pub fn known_shape(spec: &DataSpec) -> Option<&'static [usize]> {
     SOURCES.iter().find(|source| source.name == spec.source)?.sample_shape()
 }
 
-fn images(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {
+fn idx_images(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {
     let tensors: Vec<Tensor> = match &found.at {
         At::Files(paths) => paths.iter().map(read_idx).collect::<nn::Result<_>>()?,
         At::Npz(path) => read_npz(path, &["x_train", "y_train", "x_test", "y_test"])?,
@@ -77,6 +79,7 @@ fn images(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {
             let named = found.source.files.iter().zip(files);
             named.map(|(file, bytes)| read_idx_bytes(&file.remote_name(), bytes)).collect::<nn::Result<_>>()?
         }
+        At::Sheets { .. } => return Err(strange(found)),
     };
     let [train_images, train_labels, test_images, test_labels] = <[Tensor; 4]>::try_from(tensors).map_err(|all| {
         Failure::new(Kind::Data, format!("data: {} has {} parts instead of 4", found.source.name, all.len()))
@@ -92,14 +95,35 @@ fn table(found: &Found, shape: &[usize]) -> Result<Dataset, Failure> {
     let set = match &found.at {
         At::Files(paths) => read_csv(&paths[0], &options)?,
         At::Embedded(files) => read_csv_bytes(&found.source.files[0].remote_name(), files[0], &options)?,
-        At::Npz(path) => {
-            let text = format!("data: {} is no table; {} needs CSV", path.display(), found.source.name);
-            return Err(Failure::new(Kind::Data, text));
-        }
+        At::Npz(_) | At::Sheets { .. } => return Err(strange(found)),
     };
     let rows: Vec<usize> = std::iter::once(set.len()).chain(shape.iter().copied()).collect();
     let inputs = set.inputs.reshape(&rows).map_err(nn::Error::from)?;
     Ok(Dataset::new(found.source.name, inputs, set.targets, classes(found.source))?)
+}
+
+fn cifar(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {
+    let source = found.source;
+    let name = |part: &str| format!("{} ({part})", source.name);
+    let (train, test) = match &found.at {
+        At::Files(paths) => {
+            let (test, train) = paths.split_last().ok_or_else(|| strange(found))?;
+            let read = |part: &str, paths: &[PathBuf]| read_cifar10(&name(part), paths, classes(source));
+            (read("training", train)?, read("test", std::slice::from_ref(test))?)
+        }
+        At::Sheets { train, test } => {
+            let read = |part: &str, paths: &[PathBuf]| images::sheets(&name(part), paths, classes(source));
+            (read("training", train)?, read("test", test)?)
+        }
+        At::Npz(_) | At::Embedded(_) => return Err(strange(found)),
+    };
+    Ok((train, Some(test)))
+}
+
+/// A form in which the set is not kept.
+fn strange(found: &Found) -> Failure {
+    let text = format!("data: {} does not hold {} in a form that can be read", found.describe(), found.source.name);
+    Failure::new(Kind::Data, text)
 }
 
 fn classes(source: &Source) -> Vec<String> {
@@ -117,6 +141,9 @@ fn own(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts, Fail
         }
         read_own(spec, &paths, values)
     };
+    if spec.source == "folder" {
+        return folders(spec, data);
+    }
     if spec.train_files.is_empty() {
         let text = format!(
             "[data] source = \"{0}\": which files? Add them below [data], as in files.train = [\"train.{0}\"]",
@@ -138,6 +165,28 @@ fn own(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts, Fail
         test,
         origin: Origin { source: spec.source.clone(), place: "files of the recipe".into(), files },
     })
+}
+
+/// Reads folders of images: those that the recipe names, or `train` and `test` below `--data`, or `--data` itself.
+fn folders(spec: &DataSpec, data: Option<&Path>) -> Result<Parts, Failure> {
+    let path = |name: &String| data.map_or(name.into(), |data| data.join(name));
+    let (train, test) = match (spec.train_files.as_slice(), data) {
+        ([train], _) => (path(train), spec.test_files.first().map(path)),
+        ([], Some(root)) if root.join("train").is_dir() => {
+            (root.join("train"), Some(root.join("test")).filter(|test| test.is_dir()))
+        }
+        ([], Some(root)) => (root.to_owned(), None),
+        _ => {
+            let text = "[data] source = \"folder\": which one? Give --data DIR, or files.train = [\"DIR\"] below [data]; each \
+                        folder in it is a class of images";
+            return Err(Failure::new(Kind::Usage, text));
+        }
+    };
+    let mut files = Vec::new();
+    let train = images::folder(&train, spec, None, &mut files)?;
+    let test = test.map(|test| images::folder(&test, spec, Some(&train), &mut files)).transpose()?;
+    let origin = Origin { source: spec.source.clone(), place: "folders of images".into(), files };
+    Ok(Parts { train, test, origin })
 }
 
 fn read_own(spec: &DataSpec, paths: &[PathBuf], values: bool) -> Result<Dataset, Failure> {

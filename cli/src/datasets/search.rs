@@ -33,6 +33,13 @@ pub enum At {
     Files(Vec<PathBuf>),
     /// One NPZ file holding all parts, as Keras keeps it.
     Npz(PathBuf),
+    /// Sheets of images in a folder, in order: `train_00.png`, …, and `test_00.png`, ….
+    Sheets {
+        /// Those to train on.
+        train: Vec<PathBuf>,
+        /// Those to test on.
+        test: Vec<PathBuf>,
+    },
     /// Inside the binary, in the order of the source's files.
     Embedded(Vec<&'static [u8]>),
 }
@@ -41,7 +48,7 @@ impl Found {
     /// The folder, if it is not inside the binary.
     pub fn folder(&self) -> Option<&Path> {
         match &self.at {
-            At::Files(paths) => paths.first()?.parent(),
+            At::Files(paths) | At::Sheets { train: paths, .. } => paths.first()?.parent(),
             At::Npz(path) => path.parent(),
             At::Embedded(_) => None,
         }
@@ -86,6 +93,8 @@ pub fn candidates(source: &Source, data: Option<&Path>) -> Vec<Candidate> {
         below(root, source).into_iter().for_each(|path| look(VARIABLE, Some(path)));
     }
     look("cache", cache_folder().map(|cache| cache.join(source.name)));
+    let unpacked = source.archive.as_ref().zip(cache_folder());
+    look("cache", unpacked.map(|(archive, cache)| cache.join(source.name).join(archive.folder)));
     look("Debian package", Some(Path::new(DEBIAN).join(source.name)));
     let keras = folder_of("KERAS_HOME").or_else(|| Some(home()?.join(".keras"))).map(|keras| keras.join("datasets"));
     look("Keras", keras.as_ref().map(|keras| keras.join(source.name)));
@@ -132,6 +141,9 @@ fn below(root: &Path, source: &Source) -> Vec<PathBuf> {
     if let Some(name) = source.torchvision {
         folders.extend([root.join(name).join("raw"), root.join(name)]);
     }
+    if let Some(archive) = &source.archive {
+        folders.extend([root.join(source.name).join(archive.folder), root.join(archive.folder)]);
+    }
     folders.push(root.to_owned());
     folders.push(root.join("raw"));
     folders.extend(source.npz.map(|npz| root.join(npz)));
@@ -159,7 +171,7 @@ fn look(source: &'static Source, path: &Path) -> Look {
         .collect();
     let missing: Vec<&str> = found.iter().filter_map(|found| found.as_ref().err().map(|file| file.name)).collect();
     if missing.len() == source.files.len() {
-        return Look::Nothing;
+        return if source.form == Form::Cifar { look_for_sheets(path) } else { Look::Nothing };
     }
     if !missing.is_empty() {
         let names = missing.join(", ");
@@ -169,6 +181,22 @@ fn look(source: &'static Source, path: &Path) -> Look {
     match another(source, &paths) {
         Some(other) => Look::Remark(format!("{} holds {}, not {}", path.display(), other.name, source.name)),
         None => Look::Found(At::Files(paths)),
+    }
+}
+
+/// Sheets of images, numbered without a gap.
+fn look_for_sheets(folder: &Path) -> Look {
+    let sheets = |part: &str| -> Vec<PathBuf> {
+        let paths = (0..100).map(|number| folder.join(format!("{part}_{number:02}.png")));
+        paths.take_while(|path| path.is_file()).collect()
+    };
+    match (sheets("train"), sheets("test")) {
+        (train, test) if train.is_empty() && test.is_empty() => Look::Nothing,
+        (train, test) if train.is_empty() || test.is_empty() => {
+            let lacking = if train.is_empty() { "train_00.png" } else { "test_00.png" };
+            Look::Remark(format!("{} holds sheets of images but lacks {lacking}", folder.display()))
+        }
+        (train, test) => Look::Found(At::Sheets { train, test }),
     }
 }
 
@@ -220,6 +248,15 @@ fn nowhere(source: &Source, candidates: &[Candidate], remarks: &[String]) -> Str
         text += &format!("\nNote: {remark}.");
     }
     let names: Vec<String> = source.files.iter().map(File::remote_name).collect();
+    if let Some(archive) = &source.archive {
+        let (address, folder) = (archive.address, archive.folder);
+        return text
+            + &format!(
+                "\nTo get it, download {address}, unpack it, and name the folder that holds {folder} by --data DIR or \
+                 {VARIABLE}=DIR; or put {folder} into {}",
+                cache_folder().unwrap_or_default().join(source.name).display()
+            );
+    }
     let package = match source.torchvision {
         Some("FashionMNIST") => "install Debian's package: apt install dataset-fashion-mnist".to_owned(),
         Some(name) => {

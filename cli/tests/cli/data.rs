@@ -84,10 +84,10 @@ fn list_and_path_print_results_only_on_stdout() {
     let place = Place::new();
     let run = place.run(&["data", "list"]);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    assert_eq!(run.stdout.lines().count(), 5, "{}", run.stdout);
+    assert_eq!(run.stdout.lines().count(), 6, "{}", run.stdout);
     let list: Value = serde_json::from_str(&place.ok(&["data", "list", "--json"])).unwrap();
-    assert_eq!(list.as_array().unwrap().len(), 4);
-    assert_eq!(place.ok(&["data", "list", "--jsonl"]).lines().count(), 4);
+    assert_eq!(list.as_array().unwrap().len(), 5);
+    assert_eq!(place.ok(&["data", "list", "--jsonl"]).lines().count(), 5);
     fill(&place, "own");
     assert_eq!(place.ok(&["data", "path", "fashion-mnist", "--data", "own"]), "own\n");
 }
@@ -101,4 +101,71 @@ fn a_closed_pipe_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// A PNG of one colour.
+fn png(width: u32, height: u32, colour: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(colour(x, y)));
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+const LAYERS: &str = "scale = 255\n[[layer]]\ntype = \"flatten\"\n[[layer]]\ntype = \"dense\"\nunits = UNITS\nactivation = \
+                      \"softmax\"\n[train]\nloss = \"sparse_categorical_crossentropy\"\noptimizer = \"adam\"\nepochs = 60\nbatch = 4\n";
+
+#[test]
+fn folders_of_images_are_classes_to_learn() {
+    let place = Place::new();
+    for i in 0..12u8 {
+        place.write(&format!("photos/train/sky/{i}.png"), png(6, 4, |_, _| [10, 20, 200 + i]));
+        place.write(&format!("photos/train/grass/{i}.png"), png(6, 4, |_, _| [20, 200 + i, 30]));
+    }
+    place.write("photos/test/sky/a.png", png(6, 4, |_, _| [0, 0, 255]));
+    place.write("photos/test/grass/b.png", png(6, 4, |_, _| [0, 255, 0]));
+    let text = format!("[data]\nsource = \"folder\"\n{}", LAYERS.replace("UNITS", "2"));
+    place.write("net.toml", &text);
+    let result: Value = serde_json::from_str(&place.ok(&["train", "net.toml", "--data", "photos", "--json"])).unwrap();
+    assert_eq!(
+        (result["params"]["total"].as_u64(), result["test"]["accuracy"].as_f64()),
+        (Some(72 * 2 + 2), Some(1.0))
+    );
+    let data = std::fs::read_to_string(place.path().join("runs/0001-net/data.json")).unwrap();
+    let data: Value = serde_json::from_str(&data).unwrap();
+    assert_eq!((data["files"].as_array().unwrap().len(), &data["files"][0]["name"]), (26, &"grass".into()));
+    let predicted = place.ok(&["predict", "runs/0001-net", "photos/test/sky/a.png"]);
+    assert!(predicted.contains("\tsky 0."), "{predicted}");
+    // The recipe can name the folder itself.
+    place.write("own.toml", text.replace("scale", "files.train = [\"photos/train\"]\nscale"));
+    assert!(place.ok(&["train", "own.toml", "--dry-run"]).contains("Samples: 24 to train"));
+    place.fails(&["train", "net.toml"], 2, &["source = \"folder\": which one? Give --data DIR"]);
+}
+
+#[test]
+fn cifar_is_read_from_batches_and_from_sheets() {
+    let place = Place::new();
+    let tile = |x: u32, y: u32| [(x / 32 * 20) as u8, (y % 32) as u8, (x % 32) as u8];
+    for name in ["train_00.png", "train_01.png", "test_00.png"] {
+        place.write(&format!("sheets/{name}"), png(320, 64, tile));
+    }
+    // The same images, colour by colour.
+    let record = |i: u32| {
+        let plane = |colour: usize| (0..1024).map(move |p| tile(i % 10 * 32 + p % 32, p / 32)[colour]);
+        std::iter::once((i % 10) as u8).chain((0..3).flat_map(plane)).collect::<Vec<u8>>()
+    };
+    for batch in 1..=5 {
+        let records = (0..8).map(|i| record((batch - 1) * 8 + i)).collect::<Vec<_>>().concat();
+        place.write(&format!("all/cifar-10-batches-bin/data_batch_{batch}.bin"), records);
+    }
+    place.write("all/cifar-10-batches-bin/test_batch.bin", (0..20).map(record).collect::<Vec<_>>().concat());
+    place.write("net.toml", format!("[data]\nsource = \"cifar10\"\n{}", LAYERS.replace("UNITS", "10")));
+    let hash = |data: &str| {
+        let result = place.ok(&["train", "net.toml", "--data", data, "--epochs", "1", "--json"]);
+        serde_json::from_str::<Value>(&result).unwrap()["weights_sha256"].clone()
+    };
+    assert_eq!(hash("sheets"), hash("all"));
+    let hints = ["cifar-10-binary.tar.gz", "cifar-10-batches-bin"];
+    place.fails(&["data", "fetch", "cifar10"], 1, &hints);
+    place.fails(&["train", "net.toml"], 3, &hints);
+    place.fails(&["data", "verify", "cifar10", "--data", "all"], 5, &["no hashes are known"]);
 }

@@ -2,7 +2,8 @@
 
 use crate::Place;
 
-const COMMANDS: &[&str] = &["train", "eval", "predict", "summary", "data", "device", "kernel", "list", "completions"];
+const COMMANDS: &[&str] =
+    &["train", "transfer", "eval", "predict", "summary", "data", "device", "kernel", "list", "completions"];
 
 #[test]
 fn every_command_explains_itself_on_stdout() {

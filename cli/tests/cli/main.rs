@@ -11,6 +11,7 @@ mod resume;
 mod show;
 mod tensorboard;
 mod train;
+mod transfer;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

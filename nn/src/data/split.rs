@@ -7,6 +7,7 @@ use gradus_core::kernels::random::permutation;
 use gradus_core::{DType, RandomKey};
 
 use super::Dataset;
+use super::mersenne::Mersenne;
 use crate::{Error, Result};
 
 /// Which samples are kept for validation.
@@ -18,6 +19,8 @@ pub enum Split {
     Last(Share),
     /// A fraction of every class, drawn at random; both parts keep the order of the samples.
     Stratified(f64),
+    /// Drawn as scikit-learn's `train_test_split` draws with this `random_state`: both parts in the same order as there.
+    Sklearn(Share, u32),
 }
 
 /// How many samples.
@@ -30,13 +33,21 @@ pub enum Share {
 }
 
 impl Split {
-    /// Reads `first:5000`, `first:0.1`, `last:5000`, `last:0.1` or `stratified:0.2`.
+    /// Reads `first:5000`, `first:0.1`, `last:5000`, `last:0.1`, `stratified:0.2` or `sklearn:0.2:42`.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
-            let forms = "write first:5000 or last:5000 for a count, last:0.1 for a fraction, stratified:0.2 for a part of every class";
+            let forms = "write first:5000 or last:5000 for a count, last:0.1 for a fraction, stratified:0.2 for a part of every \
+                         class, sklearn:0.2:42 for that of scikit-learn with random_state 42";
             Error::Config(format!("split {text:?}: {why}; {forms}"))
         };
         let (kind, amount) = text.split_once(':').ok_or_else(|| wrong("a kind, a colon and an amount are expected"))?;
+        let (amount, state) = match amount.split_once(':') {
+            Some((amount, state)) => {
+                let state = state.trim().parse::<u32>();
+                (amount, Some(state.map_err(|_| wrong("random_state must be a whole number below 2^32"))?))
+            }
+            None => (amount, None),
+        };
         let share = match amount.trim().parse::<usize>() {
             Ok(0) => return Err(wrong("0 samples are no part")),
             Ok(count) => Share::Count(count),
@@ -46,12 +57,15 @@ impl Split {
                 Err(_) => return Err(wrong("the amount is not a number")),
             },
         };
-        match (kind.trim(), share) {
-            ("first", share) => Ok(Split::First(share)),
-            ("last", share) => Ok(Split::Last(share)),
-            ("stratified", Share::Fraction(fraction)) => Ok(Split::Stratified(fraction)),
-            ("stratified", Share::Count(_)) => Err(wrong("stratified takes a fraction")),
-            _ => Err(wrong("the kind must be first, last or stratified")),
+        match (kind.trim(), share, state) {
+            ("sklearn", share, Some(state)) => Ok(Split::Sklearn(share, state)),
+            ("sklearn", _, None) => Err(wrong("sklearn needs a random_state")),
+            ("first", share, None) => Ok(Split::First(share)),
+            ("last", share, None) => Ok(Split::Last(share)),
+            ("stratified", Share::Fraction(fraction), None) => Ok(Split::Stratified(fraction)),
+            ("stratified", Share::Count(_), None) => Err(wrong("stratified takes a fraction")),
+            ("first" | "last" | "stratified", _, Some(_)) => Err(wrong("only sklearn takes a random_state")),
+            _ => Err(wrong("the kind must be first, last, stratified or sklearn")),
         }
     }
 
@@ -72,6 +86,11 @@ impl Split {
                 let (train, validation) = stratified(set, fraction, kept, key)?;
                 Ok((set.select(&train)?, set.select(&validation)?))
             }
+            Split::Sklearn(share, state) => {
+                let kept = self.kept(share, set)?;
+                let order = Mersenne::new(state).permutation(all);
+                Ok((set.select(&order[kept..])?, set.select(&order[..kept])?))
+            }
         }
     }
 
@@ -79,6 +98,8 @@ impl Split {
         let all = set.len();
         let kept = match share {
             Share::Count(count) => count,
+            // scikit-learn rounds this part up.
+            Share::Fraction(fraction) if matches!(self, Split::Sklearn(..)) => (all as f64 * fraction).ceil() as usize,
             // Keras rounds the other part down: 60,000 samples and 0.1 give 54,000 for training.
             Share::Fraction(fraction) => all - (all as f64 * (1.0 - fraction)).floor() as usize,
         };
@@ -99,10 +120,15 @@ impl fmt::Display for Split {
             Split::First(share) => ("first", share),
             Split::Last(share) => ("last", share),
             Split::Stratified(fraction) => ("stratified", Share::Fraction(fraction)),
+            Split::Sklearn(share, _) => ("sklearn", share),
         };
         match share {
-            Share::Count(count) => write!(f, "{kind}:{count}"),
-            Share::Fraction(fraction) => write!(f, "{kind}:{fraction}"),
+            Share::Count(count) => write!(f, "{kind}:{count}")?,
+            Share::Fraction(fraction) => write!(f, "{kind}:{fraction}")?,
+        }
+        match *self {
+            Split::Sklearn(_, state) => write!(f, ":{state}"),
+            _ => Ok(()),
         }
     }
 }
@@ -200,6 +226,29 @@ mod tests {
         assert_ne!(apply(RandomKey::new(8)).1.inputs.to_vec::<u8>().unwrap(), kept);
     }
 
+    /// The rows that `train_test_split(range(count), test_size=..., random_state=...)` of scikit-learn gives.
+    #[test]
+    fn sklearn_draws_the_same_rows_in_the_same_order() {
+        let set = |count| {
+            let rows: Vec<f32> = (0..count).map(|row| row as f32).collect();
+            let rows = Tensor::from_slice(&rows, &[count]).unwrap();
+            Dataset::new("rows", rows.clone(), rows, Vec::new()).unwrap()
+        };
+        let split = |text: &str, count| {
+            let (train, validation) = Split::parse(text).unwrap().apply(&set(count), KEY).unwrap();
+            let rows =
+                |set: Dataset| set.inputs.to_vec::<f32>().unwrap().iter().map(|&x| x as usize).collect::<Vec<_>>();
+            (rows(train), rows(validation))
+        };
+        let (train, validation) = split("sklearn:0.2:42", 60_000);
+        assert_eq!((train.len(), validation.len()), (48_000, 12_000));
+        assert_eq!(validation[..5], [12_628, 37_730, 39_991, 8_525, 8_279]);
+        assert_eq!(train[..3], [48_572, 38_696, 13_611]);
+        assert_eq!((train[47_999], validation[11_999]), (56_422, 36_568));
+        assert_eq!(split("sklearn:0.25:7", 10), (vec![2, 1, 9, 7, 3, 6, 4], vec![8, 5, 0]));
+        assert_eq!(split("sklearn:3:7", 10).1, split("sklearn:0.25:7", 10).1);
+    }
+
     #[test]
     fn wrong_texts_say_what_is_allowed() {
         let refusal = |text| match Split::parse(text) {
@@ -208,8 +257,9 @@ mod tests {
         };
         assert_eq!(
             refusal("frist:5000"),
-            "split \"frist:5000\": the kind must be first, last or stratified; write first:5000 or last:5000 for a count, \
-             last:0.1 for a fraction, stratified:0.2 for a part of every class"
+            "split \"frist:5000\": the kind must be first, last, stratified or sklearn; write first:5000 or last:5000 for a \
+             count, last:0.1 for a fraction, stratified:0.2 for a part of every class, sklearn:0.2:42 for that of scikit-learn \
+             with random_state 42"
         );
         assert!(refusal("5000").contains("a kind, a colon and an amount are expected"));
         assert!(refusal("first:0").contains("0 samples are no part"));
@@ -217,7 +267,10 @@ mod tests {
         assert!(refusal("last:NaN").contains("a fraction must lie between 0 and 1"));
         assert!(refusal("last:many").contains("the amount is not a number"));
         assert!(refusal("stratified:10").contains("stratified takes a fraction"));
-        for text in ["first:5000", "last:0.1", "stratified:0.2"] {
+        assert!(refusal("sklearn:0.2").contains("sklearn needs a random_state"));
+        assert!(refusal("sklearn:0.2:x").contains("must be a whole number below 2^32"));
+        assert!(refusal("first:0.2:42").contains("only sklearn takes a random_state"));
+        for text in ["first:5000", "last:0.1", "stratified:0.2", "sklearn:0.2:42"] {
             assert_eq!(Split::parse(text).unwrap().to_string(), text);
         }
     }

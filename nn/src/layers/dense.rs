@@ -89,6 +89,11 @@ impl Module for Dense {
         }
     }
 
+    fn multiply_adds(&self, input: &[usize]) -> usize {
+        let rows = input.split_last().map_or(0, |(_, before)| before.iter().product());
+        rows * self.kernel.len()
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let (inputs, units) = (self.kernel.shape()[0], self.kernel.shape()[1]);
         match input {

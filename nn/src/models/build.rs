@@ -2,8 +2,8 @@
 
 use super::{Graph, Value};
 use crate::core::RandomKey;
-use crate::spec::catalog::Piece;
 use crate::spec::{LayerSpec, Recipe};
+use crate::train::Phase;
 use crate::{Error, Result};
 
 /// The graph that a recipe describes, for samples of these shapes. The first input is called `input`, others `input_1`, …
@@ -13,9 +13,15 @@ pub(super) fn graph(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Graph> {
         let name = if i == 0 { "input".to_string() } else { format!("input_{i}") };
         graph.input(&name, shape)?;
     }
+    if let Some(base) = recipe.base.as_ref().filter(|_| recipe.lacks_base()) {
+        return Err(base.complain("the layers of the base are not there yet; see Recipe::on"));
+    }
     let key = RandomKey::new(recipe.seed);
     for layer in &recipe.layers {
         add(&mut graph, layer, key).map_err(|error| explain(&graph, layer, &error))?;
+    }
+    if let Some(phase) = Phase::all(recipe)?.first() {
+        graph.train_only(&phase.trainable);
     }
     Ok(graph)
 }
@@ -24,9 +30,6 @@ fn add(graph: &mut Graph, layer: &LayerSpec, key: RandomKey) -> Result<()> {
     let from = sources(graph, layer)?;
     let shapes: Vec<&[usize]> = from.iter().map(|&value| graph.shape(value)).collect();
     let piece = layer.config.build(&shapes, key.named(&layer.name))?;
-    if let (Piece::Layer(module), false) = (&piece, layer.trainable) {
-        module.params(&mut |_, param| param.set_trainable(false));
-    }
     graph.piece(&layer.name, layer.config.naming().class, piece, &from)?;
     Ok(())
 }

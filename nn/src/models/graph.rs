@@ -1,5 +1,7 @@
 //! A model as a graph of layers: chains, skips, several inputs.
 
+use std::sync::Arc;
+
 use crate::core::Tensor;
 use crate::layers::{Activation, Merge};
 use crate::module::{Ctx, Module};
@@ -61,7 +63,7 @@ impl Graph {
 
     /// One more layer, which reads `from`.
     pub fn layer(&mut self, name: &str, layer: impl Module + 'static, from: Value) -> Result<Value> {
-        self.piece(name, "Layer", Piece::Layer(Box::new(layer)), &[from])
+        self.piece(name, "Layer", Piece::Layer(Arc::new(layer)), &[from])
     }
 
     /// Joins several values.
@@ -69,17 +71,35 @@ impl Graph {
         self.piece(name, "Merge", Piece::Merge(merge), from)
     }
 
-    pub(super) fn piece(&mut self, name: &str, class: &'static str, piece: Piece, from: &[Value]) -> Result<Value> {
-        let shapes: Vec<&[usize]> = from.iter().map(|&value| self.shape(value)).collect();
-        let shape = match (&piece, shapes.as_slice()) {
-            (Piece::Layer(layer), &[shape]) => layer.output_shape(shape)?,
-            (Piece::Layer(_), _) => return Err(Error::Config(format!("layer {name:?} takes one input"))),
-            (Piece::Merge(merge), shapes) => merge.output_shape(shapes)?,
+    /// One more layer, which is the very layer of this name in `other`: training one model changes both.
+    ///
+    /// Fails with [`Error::Config`] if `other` has no such layer, or if it does not fit.
+    pub fn share(&mut self, other: &Graph, name: &str, from: &[Value]) -> Result<Value> {
+        let node = other.layers().iter().find(|node| node.name == name);
+        let Some((class, piece)) = node.and_then(|node| Some((node.class, node.piece.clone()?))) else {
+            let names: Vec<&str> = other.layers().iter().map(|node| node.name.as_str()).collect();
+            return Err(Error::Config(format!("layer {name:?} is none of the model's: {}", names.join(", "))));
         };
+        let shape = self.shape_of(name, &piece, from)?;
+        self.push(name, class, Some(piece), from, shape)
+    }
+
+    pub(super) fn piece(&mut self, name: &str, class: &'static str, piece: Piece, from: &[Value]) -> Result<Value> {
+        let shape = self.shape_of(name, &piece, from)?;
         if let Piece::Layer(layer) = &piece {
             layer.params(&mut |local, param| param.set_name(format!("{name}.{local}")));
         }
         self.push(name, class, Some(piece), from, shape)
+    }
+
+    /// The shape of what `piece` makes of the values `from`.
+    fn shape_of(&self, name: &str, piece: &Piece, from: &[Value]) -> Result<Vec<usize>> {
+        let shapes: Vec<&[usize]> = from.iter().map(|&value| self.shape(value)).collect();
+        match (piece, shapes.as_slice()) {
+            (Piece::Layer(layer), &[shape]) => layer.output_shape(shape),
+            (Piece::Layer(_), _) => Err(Error::Config(format!("layer {name:?} takes one input"))),
+            (Piece::Merge(merge), shapes) => merge.output_shape(shapes),
+        }
     }
 
     fn push(
@@ -125,6 +145,29 @@ impl Graph {
 
     pub(super) fn nodes(&self) -> &[Node] {
         &self.values
+    }
+
+    /// What stands behind the inputs.
+    pub(super) fn layers(&self) -> &[Node] {
+        &self.values[self.inputs..]
+    }
+
+    /// Freezes every layer whose place says so, and lets the others change; a layer without a word stays as it is.
+    pub(super) fn train_only(&self, trainable: &[bool]) {
+        for (node, &trainable) in self.layers().iter().zip(trainable) {
+            if let Some(Piece::Layer(layer)) = &node.piece {
+                layer.params(&mut |_, param| param.set_trainable(trainable));
+            }
+        }
+    }
+
+    /// Shows `visit` every parameter of the layer of this name.
+    pub(super) fn params_of(&self, name: &str, visit: &mut dyn FnMut(&Param)) {
+        if let Some(Piece::Layer(layer)) =
+            self.layers().iter().find(|node| node.name == name).and_then(|node| node.piece.as_ref())
+        {
+            layer.params(&mut |_, param| visit(param));
+        }
     }
 
     /// Every parameter once, in the order of the layers.

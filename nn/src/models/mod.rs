@@ -1,10 +1,13 @@
 //! Models: layers put together, in Rust or from a text.
 
 mod build;
+mod cost;
 pub mod graph;
 pub mod model;
 pub mod sequential;
+mod transfer;
 
+pub use cost::Cost;
 pub use graph::{Graph, Value};
 pub use model::{Counts, Model, Row};
 pub use sequential::Sequential;

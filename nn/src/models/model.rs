@@ -21,7 +21,7 @@ const INPUTS: &str = "gradus.inputs";
 /// A graph of layers with its parameters.
 #[derive(Debug)]
 pub struct Model {
-    graph: Graph,
+    pub(super) graph: Graph,
     params: Vec<Param>,
     recipe: Option<Recipe>,
 }
@@ -76,7 +76,12 @@ impl Model {
     ///
     /// Shapes are inferred and checked; the error shows the layers so far with their shapes, and marks the culprit.
     pub fn build(recipe: &Recipe, input: &[usize]) -> Result<Self> {
-        let graph = super::build::graph(recipe, &[input.to_vec()])?;
+        Self::with_inputs(recipe, &[input.to_vec()])
+    }
+
+    /// [`Model::build`] with as many inputs as there are shapes.
+    pub(super) fn with_inputs(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Self> {
+        let graph = super::build::graph(recipe, inputs)?;
         Ok(Self { params: graph.params(), graph, recipe: Some(recipe.clone()) })
     }
 
@@ -199,8 +204,7 @@ impl Model {
         let inputs = metadata.remove(INPUTS).ok_or_else(|| lacks(INPUTS))?;
         let inputs: Vec<Vec<usize>> = serde_json::from_str(&inputs).map_err(|_| lacks("readable input shapes"))?;
         let recipe = Recipe::parse(&text, &format!("the recipe in {}", path.display()))?;
-        let graph = super::build::graph(&recipe, &inputs)?;
-        let model = Self { params: graph.params(), graph, recipe: Some(recipe) };
+        let model = Self::with_inputs(&recipe, &inputs)?;
         model.set_weights(weights, &path.display().to_string())?;
         Ok((model, metadata))
     }

@@ -58,6 +58,17 @@ impl Module for Sequential {
         }
     }
 
+    fn multiply_adds(&self, input: &[usize]) -> usize {
+        let mut shape = input.to_vec();
+        let mut sum = 0;
+        for (_, layer) in &self.layers {
+            sum += layer.multiply_adds(&shape);
+            // A chain that does not fit together never gets as far as being counted.
+            shape = layer.output_shape(&shape).unwrap_or_default();
+        }
+        sum
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         self.layers.iter().try_fold(input.to_vec(), |shape, (_, layer)| layer.output_shape(&shape))
     }

@@ -10,10 +10,10 @@ use crate::module::Module;
 use crate::{Error, Result};
 
 /// What stands in a model: a layer of one input, or a way to join several.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Piece {
-    /// A layer of one input.
-    Layer(Box<dyn Module>),
+    /// A layer of one input. A clone is the same layer.
+    Layer(Arc<dyn Module>),
     /// A way to join several.
     Merge(Merge),
 }
@@ -327,5 +327,5 @@ fn one<'a>(inputs: &[&'a [usize]]) -> Result<&'a [usize]> {
 }
 
 fn layer(module: impl Module + 'static) -> Result<Piece> {
-    Ok(Piece::Layer(Box::new(module)))
+    Ok(Piece::Layer(Arc::new(module)))
 }

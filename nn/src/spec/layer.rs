@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::catalog::{self, LAYERS, Piece};
 use super::preset::suggest;
-use super::value::Place;
+use super::value::{Place, Value};
 use super::{Preset, Table, Writer};
 use crate::Result;
 use crate::core::RandomKey;
@@ -37,10 +37,14 @@ pub struct Naming {
 pub struct LayerSpec {
     /// What the layer, and the path of its parameters, is called.
     pub name: String,
+    /// Whether the user chose the name; others may still change when layers are put in front.
+    pub named: bool,
     /// The layers it takes its inputs from; none means the layer before.
     pub inputs: Vec<String>,
     /// Whether training may change it.
     pub trainable: bool,
+    /// Whether it starts from the weights of the base's layer of the same name.
+    pub from_base: bool,
     /// What it is.
     pub config: Arc<dyn LayerConfig>,
     /// Where it was written, for complaints.
@@ -59,12 +63,25 @@ impl LayerSpec {
         let some = |names: &Vec<String>| !names.is_empty();
         let inputs = table.take_if("inputs", "a list of layers' names", some)?.unwrap_or_default();
         let trainable = table.take("trainable")?.unwrap_or(true);
+        let from_base = match table.take_node("weights") {
+            None => false,
+            Some(node) => match &node.value {
+                Value::Text(text) if text == "base" => true,
+                _ => {
+                    return Err(table.refuse(
+                        "weights",
+                        &node,
+                        "must be \"base\": those of the base's layer of this name",
+                    ));
+                }
+            },
+        };
         let place = table.place().clone();
         let names = || LAYERS.iter().map(|layer| layer.name).collect::<Vec<_>>();
         let Some(node) = table.take_node("type") else {
             return Err(table.lacks("type", &format!("one of {}", names().join(", "))));
         };
-        let super::value::Value::Text(kind) = &node.value else {
+        let Value::Text(kind) = &node.value else {
             return Err(table.refuse("type", &node, "must be a text in quotes"));
         };
         if name.is_empty() {
@@ -81,7 +98,7 @@ impl LayerSpec {
         };
         let title = table.title.clone();
         table.finish()?;
-        Ok(Self { name, inputs, trainable, config, place, title })
+        Ok(Self { named: !name.is_empty(), name, inputs, trainable, from_base, config, place, title })
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -93,6 +110,9 @@ impl LayerSpec {
         }
         if !self.trainable {
             out.put("trainable", false);
+        }
+        if self.from_base {
+            out.put("weights", "base");
         }
         self.config.write(out);
     }

@@ -4,6 +4,7 @@
 //! column and the nearest name, [`writer`] writes everything back. The other files each read one part of a recipe;
 //! [`catalog`] lists the types of layers.
 
+pub mod base;
 pub mod catalog;
 pub mod checkpoint;
 pub mod data;
@@ -13,10 +14,12 @@ mod overrides;
 pub mod preset;
 pub mod reader;
 pub mod recipe;
+pub mod selection;
 pub mod training;
 pub mod value;
 pub mod writer;
 
+pub use base::{BaseSpec, Cut};
 pub use checkpoint::{CheckpointSpec, Every};
 pub use data::DataSpec;
 pub use layer::{LayerConfig, LayerSpec, Naming};
@@ -24,5 +27,6 @@ pub use optimizer::OptimizerSpec;
 pub use preset::Preset;
 pub use reader::Table;
 pub use recipe::Recipe;
+pub use selection::Selection;
 pub use training::{Document, TrainSpec};
 pub use writer::Writer;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::overrides::{Change, put};
 use super::value::{Entry, Node, Place, Value, parse_value};
+use crate::data::Class;
 use crate::{Error, Result};
 
 /// The place of values that were not in the file.
@@ -82,6 +83,17 @@ impl FromValue for isize {
     }
 }
 
+impl FromValue for Class {
+    const WANTED: &'static str = "a class's number or name";
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Integer(number) => Some(Class::Number((*number).try_into().ok()?)),
+            Value::Text(name) => Some(Class::Name(name.clone())),
+            _ => None,
+        }
+    }
+}
+
 macro_rules! lists {
     ($($item:ty: $wanted:literal),*) => {$(
         impl FromValue for Vec<$item> {
@@ -93,7 +105,7 @@ macro_rules! lists {
         }
     )*};
 }
-lists!(String: "a list of texts", f64: "a list of numbers", usize: "a list of whole numbers");
+lists!(String: "a list of texts", f64: "a list of numbers", usize: "a list of whole numbers", Class: "a list of classes' numbers or names");
 
 impl Table {
     /// The top level of a text.

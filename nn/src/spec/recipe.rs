@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::optimizer::OptimizerSpec;
 use super::training::{Document, TrainSpec};
 use super::value::parse;
-use super::{DataSpec, LayerSpec, Preset, Table, Writer};
+use super::{BaseSpec, DataSpec, LayerSpec, Preset, Table, Writer};
 use crate::{Error, Result};
 
 /// Everything that a training run needs to know.
@@ -21,6 +21,8 @@ pub struct Recipe {
     pub seed: u64,
     /// What to train on.
     pub data: DataSpec,
+    /// The trained model that it starts from.
+    pub base: Option<BaseSpec>,
     /// The model, from input to output.
     pub layers: Vec<LayerSpec>,
     /// How weights move.
@@ -59,8 +61,9 @@ impl Recipe {
         let seed = root.take("seed")?.unwrap_or(42);
 
         let data = root.take_table("data")?.ok_or_else(|| root.lacks("[data]", "which data to train on"))?;
+        let base = root.take_table("base")?;
         let layers = root.take_tables("layer")?;
-        if layers.is_empty() {
+        if layers.is_empty() && base.is_none() {
             return Err(root.lacks("[[layer]]", "at least one layer, from input to output"));
         }
         let mut train = root.take_table("train")?.ok_or_else(|| root.lacks("[train]", "loss and epochs"))?;
@@ -75,13 +78,22 @@ impl Recipe {
         let document = root.take_table("document")?;
         root.finish()?;
 
+        let base = base.map(BaseSpec::read).transpose()?;
+        let layers = layers.into_iter().map(|table| LayerSpec::read(table, preset)).collect::<Result<Vec<_>>>()?;
+        if let (None, Some(layer)) = (&base, layers.iter().find(|layer| layer.from_base)) {
+            let (place, title) = (&layer.place, &layer.title);
+            return Err(Error::Config(format!(
+                "{place}: {title}: weights = \"base\", but there is no [base] to take them from"
+            )));
+        }
         Ok(Self {
             name,
             about,
             preset,
             seed,
             data: DataSpec::read(data)?,
-            layers: read_layers(layers, preset)?,
+            base,
+            layers: named(layers)?,
             optimizer: OptimizerSpec::read(optimizer, preset)?,
             train: TrainSpec::read(train)?,
             document: document.map(Document::read).transpose()?,
@@ -98,6 +110,9 @@ impl Recipe {
         out.put_named("preset", self.preset);
         out.put_number("seed", self.seed);
         self.data.write(&mut out);
+        if let Some(base) = &self.base {
+            base.write(&mut out);
+        }
         for layer in &self.layers {
             layer.write(&mut out);
         }
@@ -110,17 +125,17 @@ impl Recipe {
     }
 }
 
-/// Reads all layers and names those that the user did not: by kind, the second of a kind with `_1`, as Keras does.
-fn read_layers(tables: Vec<Table>, preset: Preset) -> Result<Vec<LayerSpec>> {
-    let mut layers = tables.into_iter().map(|table| LayerSpec::read(table, preset)).collect::<Result<Vec<_>>>()?;
+/// Names the layers that the user did not: by kind, the second of a kind with `_1`, as Keras does. Those of a base keep theirs.
+pub(super) fn named(mut layers: Vec<LayerSpec>) -> Result<Vec<LayerSpec>> {
+    let is_fixed = |layer: &LayerSpec| layer.named || layer.from_base;
     let mut taken = HashSet::new();
-    for layer in &layers {
-        if !layer.name.is_empty() && !taken.insert(layer.name.clone()) {
+    for layer in layers.iter().filter(|layer| is_fixed(layer)) {
+        if !taken.insert(layer.name.clone()) {
             let text = format!("{}: two layers are called {:?}; rename one", layer.place, layer.name);
             return Err(Error::Config(text));
         }
     }
-    for layer in layers.iter_mut().filter(|layer| layer.name.is_empty()) {
+    for layer in layers.iter_mut().filter(|layer| !is_fixed(layer)) {
         let base = layer.config.naming().auto;
         let mut names = std::iter::once(base.to_string()).chain((1..).map(|i| format!("{base}_{i}")));
         layer.name = names.find(|name| taken.insert(name.clone())).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::checkpoint::{Begun, Progress};
 use super::early_stop::Verdict;
 use super::evaluate::Sums;
-use super::{Control, EarlyStop, Ended, EpochReport, Event, History, Listener, evaluate};
+use super::{Control, EarlyStop, Ended, EpochReport, Event, History, Listener, Phase, evaluate};
 use crate::core::{DType, RandomKey, Tensor, no_grad};
 use crate::data::{Batch, Loader};
 use crate::format::safetensors::NamedTensors;
@@ -122,6 +122,10 @@ impl<'a> Trainer<'a> {
         let fresh = || Begun { step: 0, sums: Sums::new(&self.metrics), seconds: 0.0 };
         let mut now = self.progress.begun.clone().unwrap_or_else(fresh);
         let before = now.seconds;
+        // Where the run goes on within an epoch, the optimizer of its phase is the one that was saved.
+        if let Some(update) = Phase::begin(self.model, epoch)?.filter(|_| now.step == 0) {
+            self.update = update;
+        }
         let mut stop = tell(&Event::EpochStart { epoch }, self);
         for batch in train.rest_of_epoch(epoch as u64, now.step) {
             if stop {
@@ -173,6 +177,10 @@ impl<'a> Trainer<'a> {
     fn check_targets(&self, loader: &Loader) -> Result<()> {
         match self.model.output_shape() {
             &[outputs] if outputs > 1 => loader.set().check_labels(outputs),
+            // One probability tells two classes apart.
+            [1] if matches!(self.loss, Loss::BinaryCrossentropy | Loss::BinaryCrossentropyLogits) => {
+                loader.set().check_labels(2)
+            }
             _ => Ok(()),
         }
     }

@@ -7,6 +7,8 @@ pub mod events;
 pub mod fit;
 mod gradients;
 mod parts;
+pub mod phase;
+pub mod saving;
 pub mod trial;
 
 pub use checkpoint::{Checkpoint, Progress};
@@ -16,4 +18,6 @@ pub use events::{Control, Ended, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
 pub use gradients::gradients;
 pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, training_batches};
+pub use phase::Phase;
+pub use saving::{Saving, StepCost};
 pub use trial::Trial;

@@ -24,18 +24,33 @@ pub struct Parts {
 impl Parts {
     /// Cuts what the makers of a data set meant for training. Their test part stays as it is; where there is none,
     /// `split.test` takes one away first.
+    ///
+    /// After the splits, every part keeps the classes that the recipe asks for, with their new numbers; then only the `first`
+    /// samples are trained on. In this order the parts of two recipes that learn different classes of one set never mix.
     pub fn cut(recipe: &Recipe, train: Dataset, test: Option<Dataset>) -> Result<Self> {
         let key = |name| RandomKey::new(recipe.seed).named("split").named(name);
         let split = |split: Option<Split>, set: Dataset, key| match split {
             Some(split) => split.apply(&set, key).map(|(rest, part)| (rest, Some(part))),
             None => Ok((set, None)),
         };
+        let map = &recipe.data.classes;
+        let relabelling = if map.is_identity() { None } else { Some(map.of(&train)?) };
         let (train, test) = match test {
             Some(test) => (train, Some(test)),
             None => split(recipe.data.test_split, train, key("test"))?,
         };
         let (train, val) = split(recipe.data.val_split, train, key("val"))?;
-        Ok(Self { train, val, test })
+        let relabel = |set: Dataset| match &relabelling {
+            Some(new) => new.apply(&set),
+            None => Ok(set),
+        };
+        let train = relabel(train)?;
+        let first = recipe.data.first.map_or(train.len(), |first| first.min(train.len()));
+        Ok(Self {
+            train: train.subset(0..first)?,
+            val: val.map(relabel).transpose()?,
+            test: test.map(relabel).transpose()?,
+        })
     }
 }
 
@@ -82,6 +97,20 @@ mod tests {
             |parts: &Parts| [Some(&parts.train), parts.val.as_ref(), parts.test.as_ref()].map(|x| x.map(Dataset::len));
         assert_eq!(sizes(&Parts::cut(&recipe, set(100), None).unwrap()), [Some(72), Some(8), Some(20)]);
         assert_eq!(sizes(&Parts::cut(&recipe, set(100), Some(set(7))).unwrap()), [Some(90), Some(10), Some(7)]);
+    }
+
+    #[test]
+    fn classes_are_chosen_after_the_splits_and_the_first_samples_after_that() {
+        let data = "split.val = \"first:10\"\nclasses = [1, 0]\nfirst = 3";
+        let parts = Parts::cut(&recipe(data), set(100), Some(set(7))).unwrap();
+        assert_eq!(parts.train.inputs.to_vec::<u8>().unwrap(), [10, 11, 12]);
+        assert_eq!(parts.train.targets.to_vec::<i64>().unwrap(), [1, 0, 1]);
+        assert_eq!(
+            (parts.val.unwrap().len(), parts.test.unwrap().targets.to_vec::<i64>().unwrap()[..2].to_vec()),
+            (10, vec![1, 0])
+        );
+        let whole = Parts::cut(&recipe("first = 1000"), set(100), None).unwrap();
+        assert_eq!(whole.train.len(), 100);
     }
 
     #[test]

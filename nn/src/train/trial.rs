@@ -19,9 +19,19 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Builds the recipe's model, trains it on `parts`, and measures it on the test part.
-    pub fn run(recipe: &Recipe, parts: &Parts, device: Device, listeners: &mut [&mut dyn Listener]) -> Result<Self> {
+    /// Builds the recipe's model, trains it on `parts`, and measures it on the test part. A recipe on a base begins with the
+    /// weights of `base`.
+    pub fn run(
+        recipe: &Recipe,
+        base: Option<&Model>,
+        parts: &Parts,
+        device: Device,
+        listeners: &mut [&mut dyn Listener],
+    ) -> Result<Self> {
         let model = Model::build(recipe, parts.train.sample_shape())?;
+        if let Some(base) = base {
+            model.take_weights(base)?;
+        }
         model.to_device(device)?;
         let training = training_batches(recipe, &parts.train)?.on(device);
         let measuring = |set| evaluation_batches(recipe, set, EVALUATION_BATCH).map(|loader| loader.on(device));

@@ -1,0 +1,105 @@
+//! `gradus transfer`, and recipes that start from a trained model.
+
+use serde_json::Value;
+
+use crate::Place;
+use crate::train::{Trained, trained};
+
+/// A place of its own with a copy of the trained digits under `runs`.
+fn place() -> Place {
+    let Trained { place: from, .. } = trained();
+    let place = Place::new();
+    let model = std::fs::read(from.path().join(trained().run_dir()).join("model.safetensors")).unwrap();
+    place.write("runs/0007-digits/model.safetensors", model);
+    place
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("stdout is not one JSON object")
+}
+
+#[test]
+fn a_new_head_is_trained_first_alone_and_then_with_the_rest() {
+    let place = place();
+    let options = ["--new-head", "2", "--labels", "parity", "--freeze", "..-1", "--unfreeze-after", "2", "--json"];
+    let result = json(&place.ok(&[&["transfer", "runs/0007-digits", "--epochs", "4"], &options[..]].concat()));
+    assert_eq!(result["recipe"], "digits-transfer");
+    // After the second epoch all is trained.
+    assert_eq!(result["params"]["total"], 64 * 64 + 64 + 64 * 2 + 2);
+    assert_eq!(result["params"]["trainable"], result["params"]["total"]);
+    let (frozen, whole) = (&result["saving"]["frozen"], &result["saving"]["whole"]);
+    assert_eq!(frozen["multiply_adds"], 64 * 64 + 2 * 128);
+    assert_eq!(whole["multiply_adds"], 2 * 64 * 64 + 3 * 128);
+    assert!(frozen["kept_bytes"].as_u64().unwrap() < whole["kept_bytes"].as_u64().unwrap(), "{result}");
+    assert!(result["test"]["accuracy"].as_f64().unwrap() > 0.7, "{result}");
+
+    let run = result["run_dir"].as_str().unwrap();
+    assert_eq!(json(&place.ok(&["eval", run, "--json"]))["loss"], result["test"]["loss"]);
+    let config = format!("{run}/config.toml");
+    let again = json(&place.ok(&["train", &config, "--json"]));
+    assert_eq!(again["weights_sha256"], result["weights_sha256"], "the saved recipe trains the same weights");
+    let newest = json(&place.ok(&[&["transfer", "digits", "--epochs", "4"], &options[..]].concat()));
+    assert_eq!(newest["weights_sha256"], result["weights_sha256"], "a recipe's name stands for its newest run");
+}
+
+#[test]
+fn frozen_layers_stay_as_they_were() {
+    let place = place();
+    let arguments = ["transfer", "digits", "--new-head", "1", "--classes", "3,8", "--freeze", "..-1", "--json"];
+    let result = json(&place.ok(&[&arguments[..], &["--epochs", "2"]].concat()));
+    assert_eq!(result["params"]["trainable"], 65);
+    let summary = place.ok(&["summary", result["run_dir"].as_str().unwrap()]);
+    assert!(summary.contains("Trainable params: 65\n"), "{summary}");
+    let config = std::fs::read_to_string(place.path().join(result["run_dir"].as_str().unwrap()).join("config.toml"));
+    let config = config.unwrap();
+    for line in ["loss = \"binary_crossentropy\"", "classes = [3, 8]", "weights = \"base\"", "freeze = \"..-1\""] {
+        assert!(config.lines().any(|other| other == line), "{line} is not in {config}");
+    }
+}
+
+#[test]
+fn a_recipe_on_a_base_shows_its_layers_without_a_trained_one() {
+    let place = Place::new();
+    for (recipe, total, trainable) in
+        [("mnist-parity-transfer", "265,802", "202"), ("sandals-shirts-transfer", "275,801", "51")]
+    {
+        let text = place.ok(&["summary", recipe]);
+        for line in [format!("Total params: {total}"), format!("Trainable params: {trainable}")] {
+            assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let place = place();
+    let transfer = |options: &[&str], code, texts: &[&str]| {
+        place.fails(&[&["transfer", "runs/0007-digits"], options].concat(), code, texts);
+    };
+    let ten = "tells 2 classes apart, and the data have 10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9";
+    transfer(&["--new-head", "2"], 2, &[ten, "labels = \"parity\""]);
+    transfer(&["--new-head", "1"], 2, &["gives [1], which", ten]);
+    transfer(
+        &["--new-head", "10", "--freeze", "conv*"],
+        2,
+        &["[base]: freeze: conv* is none of the 4 layers: flatten, dense, dropout, dense_1"],
+    );
+    transfer(&["--new-head", "10", "--drop", "4"], 2, &["drop = 4 of the 4 layers", "none would be left"]);
+    transfer(&["--new-head", "10", "--drop", "dens"], 2, &["drop = \"dens\"", "flatten, dense, dropout, dense_1"]);
+    transfer(&["--new-head", "10", "--unfreeze-after", "2"], 2, &["nothing is frozen"]);
+    transfer(&["--new-head", "10", "--freeze", ".."], 2, &["every weight is frozen"]);
+    transfer(&["--new-head", "0"], 2, &["--new-head"]);
+    transfer(&["--new-head", "2", "--labels", "odd"], 2, &["must be parity"]);
+    transfer(&["--new-head", "2", "--classes", "0,10"], 2, &["there is no class 10; there are 0 to 9"]);
+    place.fails(&["transfer", "mnist", "--new-head", "2"], 3, &["gradus train mnist"]);
+    place.fails(&["transfer", "nothing", "--new-head", "2"], 3, &["no such run folder"]);
+    place.fails(&["train", "mnist-parity-transfer"], 3, &["no run of this recipe in runs", "gradus train mnist"]);
+    place.fails(&["train", "digits", "--base", "runs/0007-digits"], 2, &["the recipe has no [base]"]);
+    // The digits are 8x8 and not 28x28.
+    let options = ["--base", "runs/0007-digits"];
+    place.fails(
+        &[&["train", "sandals-shirts-transfer"], &options[..]].concat(),
+        2,
+        &["[64, 64] in the base", "[8, 8]"],
+    );
+}

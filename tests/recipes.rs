@@ -1,0 +1,97 @@
+//! The recipes of the command line against what the documents print about their networks and data: exact numbers, no training.
+
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod nets;
+
+use gradus::nn::data::Dataset;
+use gradus::nn::models::Model;
+use gradus::nn::train::{Parts, training_batches};
+
+/// Every recipe, the shape of its samples, and the numbers that its document prints or that follow from its layers: all
+/// parameters, and those that are trained.
+const COUNTS: &[(&str, &[usize], usize, usize)] = &[
+    ("digits", &[8, 8], 4_810, 4_810),
+    ("fashion-8", &[28, 28], 276_158, 276_158),
+    ("fashion-bn", &[28, 28], 271_346, 268_978),
+    ("fashion-mlp", &[28, 28], 266_610, 266_610),
+    ("ffn-cifar", &[32, 32, 3], 3_676_682, 3_676_682),
+    ("ffn-mnist", &[28, 28], 235_146, 235_146),
+    ("init-adam", &[28, 28], 101_770, 101_770),
+    ("init-sgd", &[28, 28], 235_146, 235_146),
+    ("mnist", &[28, 28], 266_610, 266_610),
+    ("mnist-parity", &[28, 28], 265_802, 265_802),
+    ("mnist-parity-transfer", &[28, 28], 265_802, 202),
+    ("sandals-shirts", &[28, 28], 275_801, 275_801),
+    ("sandals-shirts-transfer", &[28, 28], 275_801, 51),
+];
+
+#[test]
+fn networks_have_the_documents_numbers_of_parameters() {
+    let mut names: Vec<String> = std::fs::read_dir(nets::file("cli/recipes"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, COUNTS.iter().map(|row| row.0).collect::<Vec<_>>(), "every recipe has a row");
+    for &(name, shape, total, trainable) in COUNTS {
+        let mut recipe = nets::recipe(name);
+        if let Some(base) = recipe.base.as_ref().map(|base| nets::recipe(&base.model)) {
+            recipe = recipe.on(&base).unwrap();
+        }
+        let counts = Model::build(&recipe, shape).unwrap().counts();
+        assert_eq!((counts.total, counts.trainable), (total, trainable), "{name}");
+        let document = recipe.document.and_then(|document| document.values.get("total_params").copied());
+        assert!(document.is_none_or(|document| document == total as f64), "{name}: the recipe says {document:?}");
+    }
+}
+
+/// The clothes as the command line knows them, with the names of their classes.
+fn clothes(part: &str) -> Dataset {
+    let names =
+        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    let set = nets::images(&nets::file("cli/data/fashion-mnist"), part).unwrap();
+    Dataset::new(set.name, set.inputs, set.targets, names.map(String::from).to_vec()).unwrap()
+}
+
+fn cut(name: &str) -> Parts {
+    Parts::cut(&nets::recipe(name), clothes("train"), Some(clothes("t10k"))).unwrap()
+}
+
+fn labels(set: &Dataset) -> Vec<i64> {
+    set.targets.to_vec().unwrap()
+}
+
+#[test]
+fn model_a_learns_eight_classes() {
+    let Parts { train, val, test } = cut("fashion-8");
+    assert_eq!((train.len(), val.unwrap().len(), test.unwrap().len()), (43_986, 4_014, 8_000));
+    assert_eq!(labels(&train)[..10], [4, 0, 5, 7, 7, 7, 4, 4, 3, 4]);
+    assert_eq!(train.classes.join(" "), "T-shirt/top Trouser Pullover Dress Coat Sneaker Bag Ankle boot");
+    assert_eq!(training_batches(&nets::recipe("fashion-8"), &train).unwrap().steps(), 1_375);
+}
+
+#[test]
+fn model_b_learns_from_two_hundred_images() {
+    let Parts { train, val, test } = cut("sandals-shirts");
+    assert_eq!((train.len(), val.unwrap().len(), test.unwrap().len()), (200, 986, 2_000));
+    assert_eq!(labels(&train)[..10], [1, 1, 0, 0, 0, 0, 1, 1, 1, 0]);
+    assert_eq!(train.classes.join(" "), "Sandal Shirt");
+    assert_eq!(training_batches(&nets::recipe("sandals-shirts"), &train).unwrap().steps(), 7);
+}
+
+#[test]
+fn the_splits_of_the_labs_have_the_documents_sizes() {
+    // MNIST has as many images as Fashion-MNIST, and the splits look at nothing else.
+    for (name, sizes, steps) in [
+        ("fashion-bn", (55_000, 5_000), 1_719),
+        ("mnist", (55_000, 5_000), 1_719),
+        ("init-sgd", (54_000, 6_000), 1_688),
+        ("init-adam", (48_000, 12_000), 750),
+    ] {
+        let Parts { train, val, .. } = cut(name);
+        assert_eq!((train.len(), val.unwrap().len()), sizes, "{name}");
+        assert_eq!(training_batches(&nets::recipe(name), &train).unwrap().steps(), steps, "{name}");
+    }
+    let parity = cut("mnist-parity").train;
+    assert_eq!((labels(&parity)[..3].to_vec(), parity.classes.join(" ")), (vec![1, 1, 0], "odd even".into()));
+}
