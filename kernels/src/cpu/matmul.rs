@@ -230,8 +230,10 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
         Some(bias) if p.starts_from_bias(p.k.div_ceil(steps.k)) => (bias, None),
         bias => (Operand { start: zeros.as_ptr(), row: 0, col: 0 }, bias),
     };
-    let mut a_block = pack::Rows::new(kernels, p, &steps, rows.len(), columns.len());
-    let mut b_block = pack::Panels::new(kernels, p, &steps, rows.len(), columns.len());
+    let (mut a_small, mut b_small) = (pack::Small::new(), pack::Small::new());
+    let sizes = (rows.len(), columns.len());
+    let mut a_block = pack::Rows::new(kernels, p, &steps, sizes, &mut a_small);
+    let mut b_block = pack::Panels::new(kernels, p, &steps, sizes, &mut b_small);
     for k in ranges(0..p.k, steps.k) {
         let base = if p.accumulate || k.start > 0 { p.c.read() } else { first_base };
         let plain = base.start == zeros.as_ptr() && p.scale == T::wrap(1);

@@ -74,7 +74,8 @@ pub(super) unsafe fn product<T: Number>(kernels: &Kernels<T>, p: &Problem<'_, T>
         // SAFETY: the caller vouches for the bias, which is as large as `c`.
         *bias = p.bias.map_or(T::default(), |bias| unsafe { *bias.at(0, j) });
     }
-    let rows = Split::new(p.m, len.div_ceil(TOGETHER), 1);
+    // A power of two here as well.
+    let rows = Split::new(p.m, len.div_ceil(TOGETHER).next_power_of_two(), 1);
     threads::for_tasks(rows.parts(), &|task| {
         let rows = rows.range(task);
         let (first, rest) = (&first[rows.start * p.n..rows.end * p.n], &rest[rows.start * p.n..]);

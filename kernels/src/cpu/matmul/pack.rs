@@ -10,26 +10,32 @@ use super::{Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
 
 /// A block of `a`: one tile's rows after the other, each column by column.
-pub(super) struct Rows<T> {
+pub(super) struct Rows<'a, T> {
     /// Whether they are read where they always were.
     direct: bool,
-    memory: Memory<T>,
+    memory: Memory<'a, T>,
     start: *const T,
     /// The rows and the part of `k` that the block holds.
     rows: Range<usize>,
     k: Range<usize>,
 }
 
-impl<T: Number> Rows<T> {
+impl<'a, T: Number> Rows<'a, T> {
     /// Memory for blocks of `a` as large as `steps` says, for a product of `m` rows and `n` columns.
-    pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
+    pub fn new(
+        kernels: &Kernels<T>,
+        p: &Problem<T>,
+        steps: &Steps,
+        (m, n): (usize, usize),
+        small: &'a mut Small<T>,
+    ) -> Self {
         let near = match (p.a.row, p.a.col) {
             (1, distance) | (distance, 1) => !competes::<T>(distance),
             _ => false,
         };
         let direct = near && n <= 8 * kernels.width();
         let len = if direct { 0 } else { steps.m.min(m) * steps.k };
-        Self { direct, memory: Memory::new(len), start: ptr::null(), rows: 0..0, k: 0..0 }
+        Self { direct, memory: Memory::new(len, small), start: ptr::null(), rows: 0..0, k: 0..0 }
     }
 
     /// Takes in the elements of `a` in `rows` and `k`.
@@ -66,18 +72,24 @@ fn competes<T>(distance: isize) -> bool {
 }
 
 /// A block of `b` as panels: each as wide as the widest tile, row by row, the last one filled up with zeros.
-pub(super) struct Panels<T> {
+pub(super) struct Panels<'a, T> {
     /// Whether panels that are full are read where they always were.
     direct: bool,
     width: usize,
-    memory: Memory<T>,
+    memory: Memory<'a, T>,
     columns: Range<usize>,
     k: Range<usize>,
 }
 
-impl<T: Number> Panels<T> {
+impl<'a, T: Number> Panels<'a, T> {
     /// Memory for blocks of `b` as large as `steps` says, for a product of `m` rows and `n` columns.
-    pub fn new(kernels: &Kernels<T>, p: &Problem<T>, steps: &Steps, m: usize, n: usize) -> Self {
+    pub fn new(
+        kernels: &Kernels<T>,
+        p: &Problem<T>,
+        steps: &Steps,
+        (m, n): (usize, usize),
+        small: &'a mut Small<T>,
+    ) -> Self {
         let width = kernels.width();
         let few = if competes::<T>(p.b.row) { 1 } else { 10 };
         let direct = p.b.col == 1 && m <= few * kernels.height();
@@ -88,7 +100,7 @@ impl<T: Number> Panels<T> {
         } else {
             width * steps.k
         };
-        Self { direct, width, memory: Memory::new(len), columns: 0..0, k: 0..0 }
+        Self { direct, width, memory: Memory::new(len, small), columns: 0..0, k: 0..0 }
     }
 
     /// Takes in the elements of `b` in `k` and `columns`.
@@ -99,7 +111,8 @@ impl<T: Number> Panels<T> {
         let ragged = columns.len() % self.width;
         let first = if self.direct { columns.end - ragged } else { columns.start };
         let memory = self.memory.start();
-        if !columns.len().is_multiple_of(self.width) {
+        // Rows of neighbours are filled up with zeros as they are copied.
+        if ragged > 0 && b.col != 1 {
             let last = (columns.end - ragged - first) * k.len();
             // SAFETY: the memory has room for the panels.
             unsafe { memory.wrapping_add(last).write_bytes(0, self.width * k.len()) };
@@ -131,18 +144,23 @@ impl<T: Number> Panels<T> {
 }
 
 /// Scratch memory: little of it on the stack, else from the pool.
-struct Memory<T> {
+struct Memory<'a, T> {
     large: Option<Buffer>,
-    small: Small<T>,
+    small: &'a mut Small<T>,
 }
 
 /// Room for the blocks of a product of some ten rows and columns, which would be done sooner than the pool is asked.
 #[repr(align(64))]
-struct Small<T>([MaybeUninit<T>; 1024]);
+pub(super) struct Small<T>([MaybeUninit<T>; 1024]);
 
-impl<T: Number> Memory<T> {
-    fn new(len: usize) -> Self {
-        let small = Small([MaybeUninit::uninit(); 1024]);
+impl<T: Copy> Small<T> {
+    pub fn new() -> Self {
+        Self([MaybeUninit::uninit(); 1024])
+    }
+}
+
+impl<'a, T: Number> Memory<'a, T> {
+    fn new(len: usize, small: &'a mut Small<T>) -> Self {
         let large = (len > small.0.len()).then(|| Buffer::unspecified(T::DTYPE, len));
         Self { large, small }
     }
@@ -183,10 +201,12 @@ pub(super) unsafe fn copy<V: Lane>(c: &Copied<V::Elem>) {
     }
 }
 
-/// Copies rows whose elements are neighbours.
+/// Copies rows whose elements are neighbours; where their copies are far enough apart, the last vector is filled up with
+/// zeros.
 #[inline(always)]
 unsafe fn copy_rows<V: Lane>(c: &Copied<V::Elem>) {
     let (vectors, rest) = (c.columns / V::LANES, c.columns % V::LANES);
+    let fills = (vectors + 1) * V::LANES <= c.distance;
     for i in 0..c.rows {
         // SAFETY: the caller vouches for the elements.
         unsafe {
@@ -195,7 +215,9 @@ unsafe fn copy_rows<V: Lane>(c: &Copied<V::Elem>) {
                 V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
             }
             if rest > 0 {
-                V::load_first(from.add(vectors * V::LANES), rest).store_first(to.add(vectors * V::LANES), rest);
+                let last = V::load_first(from.add(vectors * V::LANES), rest);
+                let to = to.add(vectors * V::LANES);
+                if fills { last.store(to) } else { last.store_first(to, rest) }
             }
         }
     }

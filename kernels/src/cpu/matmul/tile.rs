@@ -8,6 +8,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::lane::{Lane, prefetch};
@@ -198,17 +199,23 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
             }
             return;
         }
-        let mut columns = [V::Elem::default(); MAX_HEIGHT * MAX_WIDTH];
-        copy::<V>(&Copied {
+        let transposed = |to, distance| Copied {
             from: Operand { start: sums, row: 1, col: width as isize },
-            rows: width,
+            rows: t.columns,
             columns: height,
-            to: columns.as_mut_ptr(),
-            distance: height,
-        });
-        for (j, column) in columns.chunks_exact(height).enumerate().take(t.columns) {
+            to,
+            distance,
+        };
+        if t.plain && t.c_row == 1 && t.c_col > 0 {
+            return copy::<V>(&transposed(t.c, t.c_col as usize));
+        }
+        let mut columns = [MaybeUninit::<V::Elem>::uninit(); MAX_HEIGHT * MAX_WIDTH];
+        let columns = columns.as_mut_ptr().cast::<V::Elem>();
+        copy::<V>(&transposed(columns, height));
+        for j in 0..t.columns {
             let c = t.c.wrapping_offset(j as isize * t.c_col);
-            for (i, &sum) in column.iter().enumerate() {
+            for i in 0..height {
+                let sum = *columns.add(j * height + i);
                 *c.wrapping_offset(i as isize * t.c_row) = sum.separate(t.scale, *t.base.at(i, j));
             }
         }
@@ -232,8 +239,14 @@ macro_rules! kernels {
                     if t.c_col == 1 && t.columns == W * <$Lane as Lane>::LANES {
                         write_whole(t, &sums);
                     } else {
-                        // A copy, so that only this path needs the sums to have an address.
-                        rest(t, { sums }.as_ptr().cast(), H, W * <$Lane as Lane>::LANES);
+                        // Stored one by one, so that only this path needs the sums to have an address.
+                        let mut stored = [[MaybeUninit::<$Lane>::uninit(); W]; H];
+                        for (stored, sums) in stored.iter_mut().zip(sums) {
+                            for (stored, sum) in stored.iter_mut().zip(sums) {
+                                stored.write(sum);
+                            }
+                        }
+                        rest(t, stored.as_ptr().cast(), H, W * <$Lane as Lane>::LANES);
                     }
                 }
             }
