@@ -120,9 +120,13 @@ impl<'a, T: Pod> Reader<'a, T> {
         stage.0 = Scratch::filled(len, T::zeroed());
         let once = period.min(len);
         self.gather(0, &mut stage.0[..once]);
-        let (pattern, rest) = stage.0.split_at_mut(once);
-        for part in rest.chunks_mut(once) {
-            part.copy_from_slice(&pattern[..part.len()]);
+        // What is there is doubled: copied period by period, a number would take a call for every element.
+        let mut done = once;
+        while done < len {
+            let (there, rest) = stage.0.split_at_mut(done);
+            let more = done.min(rest.len());
+            rest[..more].copy_from_slice(&there[..more]);
+            done += more;
         }
     }
 
