@@ -186,6 +186,10 @@ pub trait Backend: Debug + Send + Sync {
         how: &Normalize<'_>,
         params: Option<(&Buffer, &Buffer)>,
     ) -> Result<Buffer>;
+    /// [`Backend::normalize`] with the moments of `x` itself: the result, the means and the variances.
+    fn batch_norm(&self, x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]>;
+    /// The gradients of [`Backend::batch_norm`] with respect to `x`, `gamma` and `beta`, given its moments.
+    fn batch_norm_grad(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<[Buffer; 3]>;
     /// Each row along the last dimension less its mean and over the root of its variance plus `epsilon`, times `gamma`
     /// plus `beta`, which have the length of a row.
     fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer>;

@@ -184,6 +184,14 @@ impl Backend for Reference {
         norm::normalize_grad_input(x, dy, axis, how, params)
     }
 
+    fn batch_norm(&self, x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]> {
+        norm::batch_norm(x, axis, gamma, beta, epsilon)
+    }
+
+    fn batch_norm_grad(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<[Buffer; 3]> {
+        norm::batch_norm_grad(x, dy, axis, how)
+    }
+
     fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer> {
         norm::layer_norm(x, gamma, beta, epsilon)
     }

@@ -4,8 +4,10 @@
 //! differentiated.
 
 use std::cell::OnceCell;
+use std::sync::{Arc, OnceLock};
 
 use gradus_kernels::backend;
+use smallvec::SmallVec;
 
 use super::cast::same_types;
 use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
@@ -23,11 +25,10 @@ impl Tensor {
             return Err(Error::shape("batch_norm", what));
         }
         let [x, gamma, beta] = same_types([self, gamma, beta])?;
-        let (mean, variance) = x.backend().moments(x.view(), axis)?;
-        let features = &x.shape()[axis..=axis];
-        let (mean, variance) = (x.computed(mean, features)?, x.computed(variance, features)?);
-        let op = Normalize { axis, epsilon, mean: mean.clone(), variance: variance.clone(), of_input: true };
-        Ok([apply(op, &[&x, &gamma, &beta])?, mean, variance])
+        let moments = Arc::new(OnceLock::new());
+        let y = apply(Normalize { axis, epsilon, moments: moments.clone(), of_input: true }, &[&x, &gamma, &beta])?;
+        let [mean, variance] = moments.get().expect("the op has run").clone();
+        Ok([y, mean, variance])
     }
 
     /// [`Tensor::batch_norm`] with a given mean and variance, which are constants.
@@ -40,7 +41,8 @@ impl Tensor {
     ) -> Result<Tensor> {
         let axis = self.axis("normalize", axis)?;
         let [x, gamma, beta, mean, variance] = same_types([self, gamma, beta, &mean.detach(), &variance.detach()])?;
-        apply(Normalize { axis, epsilon, mean, variance, of_input: false }, &[&x, &gamma, &beta])
+        let moments = Arc::new(OnceLock::from([mean, variance]));
+        apply(Normalize { axis, epsilon, moments, of_input: false }, &[&x, &gamma, &beta])
     }
 
     /// Layer normalisation (Ba, Kiros and Hinton 2016): each row along the last dimension with mean 0 and variance 1, times
@@ -54,17 +56,22 @@ impl Tensor {
 struct Normalize {
     axis: usize,
     epsilon: f64,
-    mean: Tensor,
-    variance: Tensor,
-    /// Whether mean and variance are those of the input, and change with it.
+    /// Mean and variance.
+    moments: Arc<OnceLock<[Tensor; 2]>>,
+    /// Whether they are those of the input, which are there once it has run, and change with it.
     of_input: bool,
 }
 
 impl Normalize {
+    fn moments(&self) -> &[Tensor; 2] {
+        self.moments.get().expect("given, or computed by `forward`")
+    }
+
     fn how<'a>(&'a self, gamma: &'a Tensor, beta: &'a Tensor) -> backend::Normalize<'a> {
+        let [mean, variance] = self.moments();
         backend::Normalize {
-            mean: self.mean.view(),
-            variance: self.variance.view(),
+            mean: mean.view(),
+            variance: variance.view(),
             gamma: gamma.view(),
             beta: beta.view(),
             epsilon: self.epsilon,
@@ -87,7 +94,10 @@ impl Normalize {
                 let variance = mean(&(x - &centre).square()?)?;
                 (centre, variance)
             }
-            false => (lift(&self.mean)?, lift(&self.variance)?),
+            false => {
+                let [mean, variance] = self.moments();
+                (lift(mean)?, lift(variance)?)
+            }
         };
         let root = (variance + self.epsilon).rsqrt()?;
         let white = (x - centre) * &root;
@@ -115,15 +125,24 @@ impl Op for Normalize {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let [x, gamma, beta] = inputs else { unreachable!("every use passes three inputs") };
-        let rows = [&self.mean, &self.variance, gamma, beta];
-        if rows.iter().any(|row| row.device() != x.device())
-            || rows.iter().any(|row| row.shape() != [x.shape()[self.axis]])
-        {
-            let (rows, shape) = (rows.map(Tensor::shape), x.shape());
-            let what = format!("mean, variance, gamma and beta {rows:?} are not rows of dimension {} of", self.axis);
+        let given = self.moments.get().into_iter().flatten();
+        let rows: SmallVec<[&Tensor; 4]> = given.chain([*gamma, *beta]).collect();
+        let features = &x.shape()[self.axis..=self.axis];
+        if rows.iter().any(|row| row.device() != x.device() || row.shape() != features) {
+            let shapes: Vec<_> = rows.iter().map(|row| row.shape()).collect();
+            let names = if self.of_input { "gamma and beta" } else { "mean, variance, gamma and beta" };
+            let (axis, shape) = (self.axis, x.shape());
+            let what = format!("{names} {shapes:?} are not rows of dimension {axis} of");
             return Err(Error::shape("normalize", format!("{what} {} {shape:?} on {}", x.dtype(), x.device())));
         }
-        x.computed(x.backend().normalize(x.view(), self.axis, &self.how(gamma, beta))?, x.shape())
+        if !self.of_input {
+            return x.computed(x.backend().normalize(x.view(), self.axis, &self.how(gamma, beta))?, x.shape());
+        }
+        let [y, mean, variance] =
+            x.backend().batch_norm(x.view(), self.axis, gamma.view(), beta.view(), self.epsilon)?;
+        let moments = [x.computed(mean, features)?, x.computed(variance, features)?];
+        self.moments.get_or_init(|| moments);
+        x.computed(y, x.shape())
     }
 
     fn backward(&self, saved: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
@@ -133,18 +152,25 @@ impl Op for Normalize {
         }
         let (backend, how) = (x.backend(), self.how(gamma, beta));
         let cell = OnceCell::new();
+        let keep = |dgamma, dbeta| -> Result<&[Tensor; 2]> {
+            let params = [gamma.computed(dgamma, gamma.shape())?, beta.computed(dbeta, beta.shape())?];
+            Ok(cell.get_or_init(|| params))
+        };
         let params = || -> Result<&[Tensor; 2]> {
             if let Some(params) = cell.get() {
                 return Ok(params);
             }
             let (dgamma, dbeta) = backend.normalize_grad_params(x.view(), dy.view(), self.axis, &how)?;
-            let params = [gamma.computed(dgamma, gamma.shape())?, beta.computed(dbeta, beta.shape())?];
-            Ok(cell.get_or_init(|| params))
+            keep(dgamma, dbeta)
         };
         grads.wrt(0, || {
-            let params = if self.of_input { Some(params()?) } else { None };
-            let params = params.map(|[dgamma, dbeta]| (dgamma.view().buffer, dbeta.view().buffer));
-            x.computed(backend.normalize_grad_input(x.view(), dy.view(), self.axis, &how, params)?, x.shape())
+            if !self.of_input {
+                return x
+                    .computed(backend.normalize_grad_input(x.view(), dy.view(), self.axis, &how, None)?, x.shape());
+            }
+            let [dx, dgamma, dbeta] = backend.batch_norm_grad(x.view(), dy.view(), self.axis, &how)?;
+            keep(dgamma, dbeta)?;
+            x.computed(dx, x.shape())
         })?;
         grads.wrt(1, || params().map(|[dgamma, _]| dgamma.clone()))?;
         grads.wrt(2, || params().map(|[_, dbeta]| dbeta.clone()))

@@ -2,7 +2,7 @@
 
 use super::read::for_parts;
 use super::threads::chunk_len;
-use super::widen::{widen, widen_pair};
+use super::widen::{widen, widen_pair, widen_to};
 use super::{binary, copy, fused, index, matmul, norm, reduce, scan_sort, slope, step, unary};
 use crate::backend::{Adam, ArgReduce, Backend, Normalize, Reduce, Sgd};
 use crate::{
@@ -190,6 +190,16 @@ impl Backend for Cpu {
         widen([x, dy, mean, variance, gamma, sums[0], sums[1]], |[x, dy, mean, variance, gamma, dgamma, dbeta]| {
             let how = Normalize { mean, variance, gamma, ..*how };
             norm::normalize_grad_input(x, dy, axis, &how, Some((dgamma.buffer, dbeta.buffer)))
+        })
+    }
+
+    fn batch_norm(&self, x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]> {
+        widen_to([x, gamma, beta], |[x, gamma, beta]| norm::batch_norm(x, axis, gamma, beta, epsilon))
+    }
+
+    fn batch_norm_grad(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<[Buffer; 3]> {
+        widen_to([x, dy, how.mean, how.variance, how.gamma], |[x, dy, mean, variance, gamma]| {
+            norm::batch_norm_grad(x, dy, axis, &Normalize { mean, variance, gamma, ..*how })
         })
     }
 

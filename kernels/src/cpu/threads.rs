@@ -11,8 +11,10 @@
 
 mod board;
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::slice;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -155,6 +157,67 @@ pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T
     for_tasks(count, &|i| f(i * chunk, unsafe { parts.part(i * chunk, chunk) }));
 }
 
+/// Some columns of some rows of a matrix, which one task writes.
+pub struct Block<'a, T> {
+    start: *mut T,
+    rows: usize,
+    columns: usize,
+    /// The distance between rows.
+    stride: usize,
+    matrix: PhantomData<&'a mut [T]>,
+}
+
+impl<T> Block<'_, T> {
+    /// The block's part of each row.
+    pub fn rows(&mut self) -> impl Iterator<Item = &mut [T]> {
+        // SAFETY: `for_blocks` keeps the matrix borrowed, and gives each task a block within it that no other has a part of.
+        (0..self.rows).map(|i| unsafe { slice::from_raw_parts_mut(self.start.add(i * self.stride), self.columns) })
+    }
+}
+
+// SAFETY: a block is an exclusive part of a matrix, as a slice would be.
+unsafe impl<T: Send> Send for Block<'_, T> {}
+
+/// The row-major matrix `y` of `width` columns as blocks of all rows and at most `columns` columns.
+pub fn column_blocks<T: Send>(y: &mut [T], width: usize, columns: usize) -> impl Iterator<Item = Block<'_, T>> {
+    assert!(y.len().is_multiple_of(width), "the rows are {width} long");
+    let (rows, start) = (y.len() / width, y.as_mut_ptr());
+    (0..if rows > 0 { width } else { 0 }).step_by(columns).map(move |j| Block {
+        start: start.wrapping_add(j),
+        rows,
+        columns: columns.min(width - j),
+        stride: width,
+        matrix: PhantomData,
+    })
+}
+
+/// Calls `f(rows, columns, block)` for blocks of at most `rows` rows and `columns` columns that cover the row-major matrix `y`
+/// of `width` columns; blocks of the same columns follow each other.
+pub fn for_blocks<T: Send>(
+    y: &mut [T],
+    width: usize,
+    (rows, columns): (usize, usize),
+    f: &(dyn Fn(Range<usize>, Range<usize>, &mut Block<'_, T>) + Sync),
+) {
+    if y.is_empty() {
+        return;
+    }
+    assert!(y.len().is_multiple_of(width), "the rows are {width} long");
+    let height = y.len() / width;
+    let (down, across) = (height.div_ceil(rows), width.div_ceil(columns));
+    let parts = Parts::new(y);
+    for_tasks(down * across, &|task| {
+        let (i, j) = (task % down * rows, task / down * columns);
+        let (rows, columns) = (i..height.min(i + rows), j..width.min(j + columns));
+        let (start, matrix) = (parts.place(i * width + j), PhantomData);
+        f(
+            rows.clone(),
+            columns.clone(),
+            &mut Block { start, rows: rows.len(), columns: columns.len(), stride: width, matrix },
+        );
+    });
+}
+
 /// `f(range)` for consecutive ranges of `chunk` numbers that cover `0..len`, in order.
 pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: &(dyn Fn(Range<usize>) -> R + Sync)) -> Vec<R> {
     let chunk = chunk.max(1);
@@ -201,6 +264,20 @@ mod tests {
             assert!(y.iter().copied().eq(0..len), "{len}");
             let parts = map_chunks(len, 64, &|range| range.collect::<Vec<_>>());
             assert!(parts.into_iter().flatten().eq(0..len), "{len}");
+        }
+    }
+
+    #[test]
+    fn blocks_cover_a_matrix_once() {
+        for (height, width, rows, columns) in [(0, 3, 2, 2), (1, 1, 1, 1), (7, 10, 3, 4), (8, 9, 20, 2), (5, 6, 1, 50)]
+        {
+            let mut y = vec![0; height * width];
+            for_blocks(&mut y, width, (rows, columns), &|rows, columns, block| {
+                for (i, row) in rows.zip(block.rows()) {
+                    columns.clone().zip(row).for_each(|(j, y)| *y += 1 + i * width + j);
+                }
+            });
+            assert!(y.iter().copied().eq(1..=height * width), "{height} {width} {rows} {columns}");
         }
     }
 

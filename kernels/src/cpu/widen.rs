@@ -22,7 +22,8 @@ pub fn widen_pair<const N: usize>(
     widen_to(views, |views| f(views).map(|(y, z)| [y, z])).map(|[y, z]| (y, z))
 }
 
-fn widen_to<const N: usize, const M: usize>(
+/// [`widen`] for kernels with several results.
+pub fn widen_to<const N: usize, const M: usize>(
     views: [View; N],
     f: impl FnOnce([View; N]) -> Result<[Buffer; M]>,
 ) -> Result<[Buffer; M]> {

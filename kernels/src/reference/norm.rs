@@ -15,13 +15,16 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / count
 }
 
+/// The mean and the biased variance of one feature's elements.
+fn moments_of(values: &[f64], lane: &[usize]) -> (f64, f64) {
+    let centre = mean(lane.iter().map(|&at| values[at]));
+    (centre, mean(lane.iter().map(|&at| (values[at] - centre).powi(2))))
+}
+
 pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
     let values = floats("moments", x)?;
-    let of = |lane: &Vec<usize>| {
-        let centre = mean(lane.iter().map(|&at| values[at]));
-        (centre, mean(lane.iter().map(|&at| (values[at] - centre).powi(2))))
-    };
-    let (means, variances): (Vec<f64>, Vec<f64>) = features(x, axis).iter().map(of).unzip();
+    let (means, variances): (Vec<f64>, Vec<f64>) =
+        features(x, axis).iter().map(|lane| moments_of(&values, lane)).unzip();
     Ok((write(x.dtype(), means), write(x.dtype(), variances)))
 }
 
@@ -43,14 +46,37 @@ pub fn normalize(x: View, axis: usize, how: &Normalize) -> Result<Buffer> {
     Ok(write(x.dtype(), values))
 }
 
+/// The gradients of each feature's `gamma` and `beta`.
+fn params(values: &[f64], dy: &[f64], lanes: &[Vec<usize>], scales: &[[f64; 4]]) -> Vec<(f64, f64)> {
+    let of = |(lane, [mean, root, ..]): (&Vec<usize>, &[f64; 4])| {
+        let gamma = lane.iter().map(|&at| dy[at] * (values[at] - mean) * root).sum();
+        (gamma, lane.iter().map(|&at| dy[at]).sum())
+    };
+    lanes.iter().zip(scales).map(of).collect()
+}
+
+/// The gradient of `x` from those of `gamma` and `beta`.
+fn input(
+    mut values: Vec<f64>,
+    dy: &[f64],
+    lanes: &[Vec<usize>],
+    scales: &[[f64; 4]],
+    params: &[(f64, f64)],
+) -> Vec<f64> {
+    for ((lane, [mean, root, gamma, _]), (dgamma, dbeta)) in lanes.iter().zip(scales).zip(params) {
+        let count = lane.len() as f64;
+        for &at in lane {
+            let whitened = (values[at] - mean) * root;
+            values[at] = gamma * root * (dy[at] - dbeta / count - whitened * dgamma / count);
+        }
+    }
+    values
+}
+
 pub fn normalize_grad_params(x: View, dy: View, axis: usize, how: &Normalize) -> Result<(Buffer, Buffer)> {
     let (values, dy) = (floats("normalize", x)?, floats("normalize", dy)?);
-    let (lanes, scales) = (features(x, axis), scales(how)?);
-    let gamma = lanes
-        .iter()
-        .zip(&scales)
-        .map(|(lane, [mean, root, ..])| lane.iter().map(|&at| dy[at] * (values[at] - mean) * root).sum::<f64>());
-    let beta = lanes.iter().map(|lane| lane.iter().map(|&at| dy[at]).sum::<f64>());
+    let (gamma, beta): (Vec<f64>, Vec<f64>) =
+        params(&values, &dy, &features(x, axis), &scales(how)?).into_iter().unzip();
     Ok((write(x.dtype(), gamma), write(x.dtype(), beta)))
 }
 
@@ -65,17 +91,34 @@ pub fn normalize_grad_input(
     let lanes = features(x, axis);
     let row = Layout::contiguous(&[lanes.len()]);
     let read = |sums: &Buffer| floats("normalize", View::new(sums, &row));
-    let sums = params.map(|(gamma, beta)| Ok::<_, Error>((read(gamma)?, read(beta)?))).transpose()?;
-    let mut dx = vec![0.0; values.len()];
-    for (i, (lane, [mean, root, gamma, _])) in lanes.iter().zip(scales(how)?).enumerate() {
-        let count = lane.len() as f64;
-        let (dgamma, dbeta) = sums.as_ref().map_or((0.0, 0.0), |(gamma, beta)| (gamma[i], beta[i]));
+    let params = match params {
+        Some((gamma, beta)) => read(gamma)?.into_iter().zip(read(beta)?).collect(),
+        None => vec![(0.0, 0.0); lanes.len()],
+    };
+    Ok(write(x.dtype(), input(values, &dy, &lanes, &scales(how)?, &params)))
+}
+
+pub fn batch_norm(x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]> {
+    let [mut values, gamma, beta] =
+        [floats("batch_norm", x)?, floats("batch_norm", gamma)?, floats("batch_norm", beta)?];
+    let lanes = features(x, axis);
+    let moments: Vec<(f64, f64)> = lanes.iter().map(|lane| moments_of(&values, lane)).collect();
+    for (i, (lane, (mean, variance))) in lanes.iter().zip(&moments).enumerate() {
         for &at in lane {
-            let whitened = (values[at] - mean) * root;
-            dx[at] = gamma * root * (dy[at] - dbeta / count - whitened * dgamma / count);
+            values[at] = (values[at] - mean) / (variance + epsilon).sqrt() * gamma[i] + beta[i];
         }
     }
-    Ok(write(x.dtype(), dx))
+    let (means, variances): (Vec<f64>, Vec<f64>) = moments.into_iter().unzip();
+    Ok([values, means, variances].map(|values| write(x.dtype(), values)))
+}
+
+pub fn batch_norm_grad(x: View, dy: View, axis: usize, how: &Normalize) -> Result<[Buffer; 3]> {
+    let (values, dy) = (floats("batch_norm_grad", x)?, floats("batch_norm_grad", dy)?);
+    let (lanes, scales) = (features(x, axis), scales(how)?);
+    let params = params(&values, &dy, &lanes, &scales);
+    let dx = input(values, &dy, &lanes, &scales, &params);
+    let (dgamma, dbeta): (Vec<f64>, Vec<f64>) = params.into_iter().unzip();
+    Ok([dx, dgamma, dbeta].map(|values| write(x.dtype(), values)))
 }
 
 pub fn layer_norm(x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer> {

@@ -12,8 +12,9 @@ use crate::common::{Bound, FLOATS, assert_close, index_values, values};
 const SUMS: Bound = Bound::ulps(8.0).or(1e-3);
 
 /// Shapes with the dimension of their features. Of the large ones, the first has several blocks of features and several
-/// pieces of rows, the second many rows of few features, the third runs of elements behind each feature.
-const LARGE: [(&[usize], usize); 3] = [(&[300, 700], 1), (&[5000, 20], 1), (&[40, 90, 30], 1)];
+/// pieces of rows, the second many rows of few features, the third runs of elements behind
+/// each feature, and the fourth few rows.
+const LARGE: [(&[usize], usize); 4] = [(&[300, 700], 1), (&[5000, 20], 1), (&[40, 90, 30], 1), (&[50, 700], 1)];
 
 /// As [`LARGE`], for every type.
 const SMALL: [(&[usize], usize); 4] = [(&[7, 33], 1), (&[7, 33], 0), (&[3, 4, 5], 1), (&[1, 9], 1)];
@@ -43,6 +44,15 @@ fn normalisation_agrees() {
         let how = Normalize { mean, variance, gamma, beta, epsilon: 1e-3 };
         let [got, want] = [&CPU as &dyn Backend, &REFERENCE].map(|on| on.normalize(x, axis, &how).unwrap());
         assert_close(&got, &want, SUMS, || what("normalize"));
+        let backends = [&CPU as &dyn Backend, &REFERENCE];
+        let [got, want] = backends.map(|on| on.batch_norm(x, axis, gamma, beta, 1e-3).unwrap());
+        for (got, want) in got.iter().zip(&want) {
+            assert_close(got, want, SUMS, || what("batch_norm"));
+        }
+        let [got, want] = backends.map(|on| on.batch_norm_grad(x, dy, axis, &how).unwrap());
+        for (got, want) in got.iter().zip(&want) {
+            assert_close(got, want, SUMS, || what("batch_norm_grad"));
+        }
         let params = REFERENCE.normalize_grad_params(x, dy, axis, &how).unwrap();
         assert_both(&CPU.normalize_grad_params(x, dy, axis, &how).unwrap(), &params, || {
             what("gradients of gamma, beta")

@@ -116,6 +116,12 @@ impl<T> Parts<T> {
         Self { start: all.as_mut_ptr(), len: all.len() }
     }
 
+    /// Where element `at` stands.
+    pub fn place(&self, at: usize) -> *mut T {
+        assert!(at < self.len, "no element {at} of {}", self.len);
+        self.start.wrapping_add(at)
+    }
+
     /// The elements from `start` on, at most `len`.
     ///
     /// # Safety

@@ -129,7 +129,12 @@ pub fn norms() -> Vec<Operation> {
     let two_and_out = |x: &[Tensor], y: &[Tensor]| bytes(&x[..2]) + bytes(y);
     vec![
         row("layer_norm", "layer_norm", |x| one(x[0].layer_norm(&x[4], &x[5], EPSILON))).moving(one_and_out),
-        row("batch_norm", "normalize", |x| Ok(x[0].batch_norm(&x[4], &x[5], 1, EPSILON)?.into())).moving(one_and_out),
+        row("batch_norm", "batch_norm", |x| Ok(x[0].batch_norm(&x[4], &x[5], 1, EPSILON)?.into())).moving(one_and_out),
+        row("batch_norm_grad", "batch_norm_grad", |x| {
+            let [dx, dgamma, dbeta] = x[0].device().backend().batch_norm_grad(x[0].view(), x[1].view(), 1, &how(x))?;
+            Ok(vec![of_input(dx, x)?, of_features(dgamma, x)?, of_features(dbeta, x)?])
+        })
+        .moving(two_and_out),
         row("moments", "moments", |x| {
             let (mean, variance) = x[0].device().backend().moments(x[0].view(), 1)?;
             Ok(vec![of_features(mean, x)?, of_features(variance, x)?])

@@ -1,0 +1,162 @@
+//! Batch normalisation of few rows: all that belongs to some features, from their sums to the last result, by one thread
+//! while their elements lie in its first-level cache.
+
+use smallvec::SmallVec;
+
+use super::{COLUMNS, Shape, column_sums};
+use crate::backend::Normalize;
+use crate::cpu::copy::Dense;
+use crate::cpu::math::Real;
+use crate::cpu::simd::mul_add;
+use crate::cpu::threads::{Block, column_blocks, for_chunks};
+use crate::{Buffer, Element, View};
+
+/// Calls `$f` for 32 columns at a time, then for 16, then for the rest; a constant length keeps sums in registers.
+macro_rules! in_columns {
+    ($width:expr, |$at:ident, $len:ident| $body:expr) => {{
+        let (width, mut $at) = ($width, 0);
+        while width - $at >= COLUMNS {
+            let $len = COLUMNS;
+            $body;
+            $at += $len;
+        }
+        if width - $at >= COLUMNS / 2 {
+            let $len = COLUMNS / 2;
+            $body;
+            $at += $len;
+        }
+        if width > $at {
+            let $len = width - $at;
+            $body;
+        }
+    }};
+}
+
+crate::simd! {
+    /// `y`, and the mean and the variance of each column of `x`, whose rows are `stride` apart.
+    fn forward<T>(x: &[T], stride: usize, y: &mut Block<'_, T>, rows: [&[T]; 2], epsilon: f64, mean: &mut [T], variance: &mut [T])
+    where [T: Real] {
+        let count = x.len().div_ceil(stride) as f64;
+        in_columns!(mean.len(), |at, len| {
+            forward_columns::<FMA, T>(x, stride, y, rows, (epsilon, count), [&mut *mean, &mut *variance], (at, len))
+        });
+    }
+    /// `dx`, and the gradients of each column's `gamma` and `beta`; `rows` are mean, variance and `gamma`.
+    fn backward<T>(x: &[T], dy: &[T], stride: usize, dx: &mut Block<'_, T>, rows: [&[T]; 3], epsilon: f64, dgamma: &mut [T], dbeta: &mut [T])
+    where [T: Real] {
+        let count = x.len().div_ceil(stride) as f64;
+        in_columns!(dgamma.len(), |at, len| {
+            backward_columns::<FMA, T>([x, dy], stride, dx, rows, (epsilon, count), [&mut *dgamma, &mut *dbeta], (at, len))
+        });
+    }
+}
+
+#[inline(always)]
+fn forward_columns<const FMA: bool, T: Real>(
+    x: &[T],
+    stride: usize,
+    y: &mut Block<'_, T>,
+    [gamma, beta]: [&[T]; 2],
+    (epsilon, count): (f64, f64),
+    [mean, variance]: [&mut [T]; 2],
+    (at, len): (usize, usize),
+) {
+    let mut centres = column_sums(x, stride, (at, len), |_, x| x.wide());
+    centres.iter_mut().for_each(|sum| *sum /= count);
+    let squares = column_sums(x, stride, (at, len), |i, x| (x.wide() - centres[i]) * (x.wide() - centres[i]));
+    let [mut means, mut spreads, mut factors, mut shifts] = [[T::of(0.0); COLUMNS]; 4];
+    factors[..len].copy_from_slice(&gamma[at..at + len]);
+    shifts[..len].copy_from_slice(&beta[at..at + len]);
+    for i in 0..len {
+        means[i] = T::of(centres[i]);
+        spreads[i] = T::of(squares[i] / count);
+        factors[i] = T::of(factors[i].wide() / (spreads[i].wide() + epsilon).sqrt());
+    }
+    mean[at..at + len].copy_from_slice(&means[..len]);
+    variance[at..at + len].copy_from_slice(&spreads[..len]);
+    for (x, y) in x.chunks(stride).zip(y.rows()) {
+        // In an array of its own, which shares no memory with anything, a row becomes a few vectors.
+        let mut row = [T::of(0.0); COLUMNS];
+        row[..len].copy_from_slice(&x[at..at + len]);
+        for i in 0..len {
+            row[i] = mul_add::<FMA, T>(row[i] - means[i], factors[i], shifts[i]);
+        }
+        y[at..at + len].copy_from_slice(&row[..len]);
+    }
+}
+
+#[inline(always)]
+fn backward_columns<const FMA: bool, T: Real>(
+    [x, dy]: [&[T]; 2],
+    stride: usize,
+    dx: &mut Block<'_, T>,
+    [mean, variance, gamma]: [&[T]; 3],
+    (epsilon, count): (f64, f64),
+    [dgamma, dbeta]: [&mut [T]; 2],
+    (at, len): (usize, usize),
+) {
+    let (mean, variance, gamma) = (&mean[at..at + len], &variance[at..at + len], &gamma[at..at + len]);
+    let (dgamma, dbeta) = (&mut dgamma[at..at + len], &mut dbeta[at..at + len]);
+    let [mut sums, mut products] = [[0.0; COLUMNS]; 2];
+    for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
+        let (x, dy) = (&x[at..at + len], &dy[at..at + len]);
+        for i in 0..len {
+            sums[i] += dy[i].wide();
+            products[i] = mul_add::<FMA, f64>(dy[i].wide(), (x[i] - mean[i]).wide(), products[i]);
+        }
+    }
+    let [mut factors, mut centres, mut slopes] = [[T::of(0.0); COLUMNS]; 3];
+    for i in 0..len {
+        let root = 1.0 / (variance[i].wide() + epsilon).sqrt();
+        (dgamma[i], dbeta[i]) = (T::of(products[i] * root), T::of(sums[i]));
+        factors[i] = T::of(root * gamma[i].wide());
+        centres[i] = T::of(sums[i] / count);
+        slopes[i] = T::of(products[i] / count * root * root);
+    }
+    for ((x, dy), dx) in x.chunks(stride).zip(dy.chunks(stride)).zip(dx.rows()) {
+        let (x, dy, dx) = (&x[at..at + len], &dy[at..at + len], &mut dx[at..at + len]);
+        for i in 0..len {
+            dx[i] = factors[i] * (dy[i] - centres[i] - (x[i] - mean[i]) * slopes[i]);
+        }
+    }
+}
+
+/// Calls `f` for all pieces of a result like `x`: with where it begins among the elements and among the features, the piece,
+/// and its parts of two rows, which are returned behind the result.
+fn in_pieces<T: Real + Element>(
+    shape: Shape,
+    f: &(dyn Fn(usize, &mut Block<'_, T>, [&mut [T]; 2]) + Sync),
+) -> [Buffer; 3] {
+    let features = shape.features;
+    let [mut y, mut first, mut second] =
+        [shape.outer * features, features, features].map(|len| Buffer::unspecified(T::DTYPE, len));
+    let (_, side) = shape.cut();
+    let rows = first.as_mut_slice::<T>().chunks_mut(side).zip(second.as_mut_slice::<T>().chunks_mut(side));
+    let mut pieces: SmallVec<[_; 4]> = column_blocks(y.as_mut_slice::<T>(), features, side).zip(rows).collect();
+    for_chunks(&mut pieces, 1, &|i, pieces| {
+        for (y, (first, second)) in pieces {
+            f(i * side, y, [first, second]);
+        }
+    });
+    drop(pieces);
+    [y, first, second]
+}
+
+/// `y`, and the mean and the variance of each feature.
+pub fn batch_norm<T: Real + Element>(x: View, shape: Shape, gamma: View, beta: View, epsilon: f64) -> [Buffer; 3] {
+    let [x, gamma, beta] = [x, gamma, beta].map(Dense::<T>::new);
+    let (x, gamma, beta) = (x.as_slice(), gamma.as_slice(), beta.as_slice());
+    in_pieces(shape, &|at, y, [mean, variance]| {
+        forward(&x[at..], shape.features, y, [&gamma[at..], &beta[at..]], epsilon, mean, variance);
+    })
+}
+
+/// The gradients with respect to `x`, `gamma` and `beta`.
+pub fn batch_norm_grad<T: Real + Element>(x: View, dy: View, shape: Shape, how: &Normalize) -> [Buffer; 3] {
+    let [x, dy, mean, variance, gamma] = [x, dy, how.mean, how.variance, how.gamma].map(Dense::<T>::new);
+    let [x, dy, mean, variance, gamma] = [&x, &dy, &mean, &variance, &gamma].map(Dense::as_slice);
+    in_pieces(shape, &|at, dx, [dgamma, dbeta]| {
+        let rows = [&mean[at..], &variance[at..], &gamma[at..]];
+        backward(&x[at..], &dy[at..], shape.features, dx, rows, how.epsilon, dgamma, dbeta);
+    })
+}
