@@ -120,6 +120,7 @@ Examples:
   gradus train digits --set optimizer.momentum=0.9 --set layer.2.units=64
   gradus train mnist --data ~/mnist --json      one JSON object on stdout when done
   gradus train fashion-bn --dry-run             build it, show it, stop
+  gradus train fashion-bn --tui                 with curves on the whole screen
   gradus train --resume runs/0001-mnist         go on where a run was interrupted, or crashed
   gradus train sandals-shirts-transfer --base runs/0001-fashion-8
 
@@ -154,6 +155,9 @@ pub struct TrainArgs {
     /// The folder that gets the run folder
     #[arg(long, value_name = "DIR", env = "GRADUS_RUNS", default_value = "runs")]
     pub out: PathBuf,
+    /// Show curves and numbers on the whole screen while training; needs a build with the feature `tui`
+    #[arg(long)]
+    pub tui: bool,
     /// Build the model and show it with the number of steps, then stop
     #[arg(long)]
     pub dry_run: bool,

@@ -2,6 +2,8 @@
 
 pub mod canvas;
 pub mod confusion;
+#[cfg(feature = "tui")]
+pub mod dashboard;
 pub mod document;
 pub mod dots;
 pub mod environment;

@@ -22,6 +22,7 @@ use crate::report::environment::{Environment, peak_memory};
 use crate::report::examined::Examined;
 use crate::report::finish::Finished;
 use crate::report::history::{Epoch, Numbers};
+use crate::report::progress;
 use crate::report::run_folder::{CONFIG, DATA, MODEL, RunFolder};
 use crate::report::watch::Watch;
 use crate::samples::{Samples, measuring};
@@ -111,6 +112,7 @@ pub fn train(
     terminal: &Terminal,
     device: Device,
 ) -> Result<(), Failure> {
+    let view = if args.tui { Some(progress::whole_screen(terminal)?) } else { None };
     // A model that does not fit together is told before anybody waits for data.
     if let Some(shape) = known_shape(&recipe.data) {
         Model::build(&recipe, shape)?;
@@ -157,6 +159,9 @@ pub fn train(
         let probe =
             training.epoch(0).next().ok_or_else(|| Failure::new(Kind::Data, "data: no samples to train on"))??;
         let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, classes, &probe);
+        if let Some(view) = view {
+            watch = watch.shown_by(view);
+        }
         let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
         let epochs = watch.finish()?;
         (fitted?, epochs)

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use nn::core::Tensor;
 use nn::data::Batch;
 use nn::metrics::Histogram;
@@ -12,7 +11,7 @@ use nn::train::{Control, Ended, EpochReport, Event, Listener, Trainer, gradients
 use serde_json::json;
 
 use super::history::{self, Epoch, Numbers};
-use super::progress::training_bar;
+use super::progress::{self, Moment, Plan, View};
 use super::run_folder::{BEST, MODEL, RunFolder};
 use super::svg;
 use crate::checkpoints::Checkpoints;
@@ -34,7 +33,7 @@ pub struct Watch<'a> {
     classes: &'a [String],
     /// The batch whose gradients are shown.
     probe: &'a Batch,
-    bar: ProgressBar,
+    view: Box<dyn View + 'a>,
     shown: Instant,
     epochs: usize,
     history: Vec<Epoch>,
@@ -54,7 +53,7 @@ impl<'a> Watch<'a> {
         classes: &'a [String],
         probe: &'a Batch,
     ) -> Watch<'a> {
-        let bar = ProgressBar::hidden();
+        let view = Box::new(progress::Lines::new(terminal));
         let checkpoints = Checkpoints::new(folder.path(), &recipe.train.checkpoint, 0);
         Watch {
             terminal,
@@ -64,7 +63,7 @@ impl<'a> Watch<'a> {
             model,
             classes,
             probe,
-            bar,
+            view,
             shown: Instant::now(),
             epochs: 0,
             history: Vec::new(),
@@ -73,12 +72,19 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Shows the run in this way, instead of lines and a bar.
+    #[must_use]
+    pub fn shown_by(mut self, view: Box<dyn View + 'a>) -> Watch<'a> {
+        self.view = view;
+        self
+    }
+
     /// The epochs that were finished.
     ///
     /// # Errors
     /// What went wrong while listening.
-    pub fn finish(self) -> Result<Vec<Epoch>, Failure> {
-        self.bar.finish_and_clear();
+    pub fn finish(mut self) -> Result<Vec<Epoch>, Failure> {
+        self.view.finish();
         self.failure.map_or(Ok(self.history), Err)
     }
 
@@ -89,7 +95,7 @@ impl<'a> Watch<'a> {
                 let before = &trainer.progress().history;
                 self.history = before.epochs.iter().map(epoch_of).collect();
                 self.checkpoints = Checkpoints::new(self.folder.path(), &self.recipe.train.checkpoint, before.steps);
-                self.bar = training_bar(self.terminal, *steps);
+                self.view.start(Plan { name: self.recipe.name.clone(), epochs: *epochs, steps: *steps });
                 let name = &self.recipe.name;
                 let folder = self.folder.path().display().to_string();
                 self.folder.events(|events| events.graph(&self.model.summary()))?;
@@ -98,16 +104,12 @@ impl<'a> Watch<'a> {
                     "steps_done": before.steps,
                 }))
             }
-            Event::EpochStart { epoch } => {
-                self.bar.reset();
-                self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
-                Ok(())
-            }
-            Event::Step { step, so_far, .. } => {
+            Event::Step { epoch, step, so_far, seconds, .. } => {
                 if self.shown.elapsed() >= REFRESH {
                     self.shown = Instant::now();
-                    self.bar.set_position(*step as u64);
-                    self.bar.set_message(Numbers(so_far.values()).line());
+                    let (numbers, samples) = (Numbers(so_far.values()), so_far.samples);
+                    let moment = Moment { epoch: *epoch, step: *step, numbers, samples, seconds: *seconds };
+                    self.view.step(&moment, &self.history);
                 }
                 match self.interrupt.received() {
                     Some(_) => self.checkpoints.save(trainer),
@@ -115,16 +117,16 @@ impl<'a> Watch<'a> {
                 }
             }
             Event::EpochEnd(report) => self.epoch(report, trainer),
-            Event::End(_) => Ok(()),
+            Event::EpochStart { .. } | Event::End(_) => Ok(()),
         }
     }
 
     fn epoch(&mut self, report: &EpochReport, trainer: &Trainer<'_>) -> Result<(), Failure> {
         let epoch = epoch_of(report);
         let line = format!("epoch {}/{}  {}  {:.1} s", epoch.epoch, self.epochs, epoch.numbers.line(), epoch.seconds);
-        self.bar.suspend(|| self.terminal.say(line));
         self.tell(&json!({ "event": "epoch", "numbers": epoch }))?;
         self.history.push(epoch);
+        self.view.epoch(&line, &self.history);
         self.folder.write("history.csv", history::csv(&self.history))?;
         let panels = history::panels(&self.history, self.recipe.document.as_ref());
         self.folder.write("curves.svg", svg::curves(&self.recipe.name, &panels))?;

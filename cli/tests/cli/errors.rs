@@ -49,6 +49,19 @@ fn images_fail(images: &[u8], labels: &[u8], texts: &[&str]) {
     place.fails(&["train", "net.toml"], 3, texts);
 }
 
+/// A dashboard that was not built in is said before anything is read or written; one that was draws on no pipe.
+#[test]
+fn the_dashboard_says_how_to_get_it() {
+    let place = Place::new();
+    if cfg!(feature = "tui") {
+        let run = place.run(&["train", "digits", "--epochs", "1", "--tui"]);
+        assert!(run.code == 0 && run.stderr.contains("--tui: stderr is no terminal"), "{}", run.stderr);
+    } else {
+        place.fails(&["train", "digits", "--tui"], 2, &["--tui: this gradus was built without", "--features tui"]);
+        assert!(!place.path().join("runs").exists());
+    }
+}
+
 #[test]
 fn damaged_images_end_with_3() {
     let labels = idx(&[4], &[0, 1, 2, 0]);
