@@ -51,7 +51,7 @@ fn main() -> gradus::nn::Result<()> {
         Control::Continue
     };
     let (loss, metrics): (Loss, Vec<Metric>) = ("sparse_categorical_crossentropy".parse()?, vec!["accuracy".parse()?]);
-    let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::default() };
+    let options = AdamOptions { learning_rate: 0.01, ..AdamOptions::keras() };
     let optimizer = Adam::new(options);
     let batches = Loader::new(&train, 32, Some(key.named("order")), Scale::None)?;
     Trainer::new(&model, loss.clone(), metrics.clone(), optimizer, key).fit(&batches, None, 50, &mut [&mut print])?;

@@ -25,8 +25,13 @@ fn tensor<'a>(golden: &'a [(String, Tensor)], name: &str) -> &'a Tensor {
 }
 
 /// Trains from Keras' initial weights on Keras' batches and compares every step's loss.
-fn follow(recipe: &Recipe, initial: &[(String, Tensor)], golden: &[(String, Tensor)], data: &Dataset) -> Model {
-    let model = nets::model(recipe);
+fn follow(
+    recipe: &Recipe,
+    model: Model,
+    initial: &[(String, Tensor)],
+    golden: &[(String, Tensor)],
+    data: &Dataset,
+) -> Model {
     let start = |(name, value): &(String, Tensor)| Some((name.strip_prefix("initial/")?.to_string(), value.clone()));
     model.set_weights(initial.iter().filter_map(start).collect(), "the stored weights").unwrap();
 
@@ -53,7 +58,8 @@ fn follow(recipe: &Recipe, initial: &[(String, Tensor)], golden: &[(String, Tens
 #[test]
 fn fashion_bn_follows_keras_and_ends_with_its_weights() {
     let golden = golden("fashion-bn");
-    let model = follow(&nets::recipe("fashion-bn"), &golden, &golden, &nets::clothes());
+    let recipe = nets::recipe("fashion-bn");
+    let model = follow(&recipe, nets::model(&recipe), &golden, &golden, &nets::clothes());
     for (name, ours) in model.weights() {
         let theirs = tensor(&golden, &format!("final/{name}")).to_f64_vec().unwrap();
         let largest = theirs.iter().fold(0f64, |most, x| most.max(x.abs()));
@@ -66,7 +72,8 @@ fn fashion_bn_follows_keras_and_ends_with_its_weights() {
 #[test]
 fn mnist_net_follows_keras_on_clothes() {
     let golden = golden("mnist-on-fashion");
-    follow(&nets::recipe("mnist"), &golden, &golden, &nets::clothes());
+    let recipe = nets::recipe("mnist");
+    follow(&recipe, nets::model(&recipe), &golden, &golden, &nets::clothes());
 }
 
 #[test]
@@ -78,5 +85,36 @@ fn mnist_follows_keras() {
     let folder = Path::new(&folder);
     let inner = folder.join("mnist");
     let data = nets::training_images(if inner.is_dir() { &inner } else { folder }).unwrap();
-    follow(&nets::recipe("mnist"), &golden("mnist-on-fashion"), &golden("mnist"), &data);
+    let recipe = nets::recipe("mnist");
+    follow(&recipe, nets::model(&recipe), &golden("mnist-on-fashion"), &golden("mnist"), &data);
+}
+
+#[test]
+fn every_optimizer_rule_and_weighting_follows_keras() {
+    let path = nets::file("tests/golden/vocabulary.safetensors");
+    let (golden, metadata) = safetensors::load(path).unwrap();
+    let list: serde_json::Value = serde_json::from_str(&metadata["cases"]).unwrap();
+    let cases = list["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 25);
+    for case in cases {
+        let text = |key: &str| case[key].as_str().unwrap();
+        let recipe = format!(
+            "[data]\nsource = \"x\"\n[[layer]]\ntype = \"dense\"\nunits = 16\nactivation = \"tanh\"\n{}[[layer]]\n\
+             type = \"dense\"\nunits = 3\nactivation = \"softmax\"\n[train]\nloss = \"sparse_categorical_crossentropy\"\n{}\
+             [optimizer]\n{}",
+            text("layer"),
+            text("train"),
+            text("optimizer")
+        );
+        let name = text("case");
+        let recipe = Recipe::parse(&recipe, name).unwrap_or_else(|error| panic!("{error}\n{recipe}"));
+        let inputs = |name: &str| tensor(&golden, name).clone();
+        let mut data = Dataset::new(name, inputs("inputs"), inputs("labels"), Vec::new()).unwrap();
+        if case["weighted"] == true {
+            data = data.with_weights(inputs("weights")).unwrap();
+        }
+        let mut own = vec![("batches".to_string(), inputs("batches"))];
+        own.push(("losses".to_string(), inputs(&format!("losses/{name}"))));
+        follow(&recipe, Model::build(&recipe, &[8]).unwrap(), &golden, &own, &data);
+    }
 }

@@ -395,8 +395,14 @@ pub enum Listing {
     Layers,
     /// `loss` of `[train]`
     Losses,
-    /// `kind` of `[optimizer]`
+    /// `kind` of `[optimizer]`, with its numbers
     Optimizers,
+    /// `kind` of `[optimizer.schedule]`, with its numbers
+    Schedules,
+    /// `kernel_regularizer`, `bias_regularizer` and `activity_regularizer` of a layer
+    Regularizers,
+    /// `kernel_constraint` and `bias_constraint` of a layer
+    Constraints,
     /// `init` of a layer
     Inits,
     /// `activation` of a layer

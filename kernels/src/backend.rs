@@ -10,6 +10,7 @@ use crate::{Buffer, DType, Layout, Result, Scalar, View};
 
 pub use crate::pointwise::{Binary, Compare, Unary};
 pub use crate::random::{Distribution, RandomKey};
+pub use crate::update::{Adjust, Moving, Rule};
 
 /// What [`Backend::reduce`] makes of many elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,34 +34,6 @@ pub enum ArgReduce {
     Max,
     /// The smallest.
     Min,
-}
-
-/// How [`Backend::sgd_step`] updates.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sgd {
-    /// Step size.
-    pub learning_rate: f64,
-    /// Share of the last step that is kept, 0 for none.
-    pub momentum: f64,
-    /// Whether the gradient is looked at ahead of the step (Nesterov 1983, in Sutskever's form).
-    pub nesterov: bool,
-}
-
-/// How [`Backend::adam_step`] updates (Kingma and Ba 2015, algorithm 1).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adam {
-    /// Step size.
-    pub learning_rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment. Keras adds it before, PyTorch after the bias correction.
-    pub epsilon: f64,
-    /// Whether `epsilon` is added before the bias correction (Keras) or after it (PyTorch).
-    pub epsilon_inside: bool,
-    /// How many steps were taken, counting this one: 1 at the first.
-    pub step: u64,
 }
 
 /// What [`Backend::normalize`] takes features to: one number for each feature in every view.
@@ -194,13 +167,8 @@ pub trait Backend: Debug + Send + Sync {
     /// plus `beta`, which have the length of a row.
     fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer>;
 
-    // In place, for optimizers. All are row-major, of one float type and length.
+    // In place, for optimizers.
 
-    /// One step of gradient descent on `weights`; `velocity` is there exactly when the momentum is not 0.
-    ///
-    /// `v = momentum * v - rate * g`, then `w += v`, or with Nesterov `w += momentum * v - rate * g` (Keras' form).
-    fn sgd_step(&self, how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()>;
-    /// One step of Adam on `weights` with its moments.
-    fn adam_step(&self, how: &Adam, weights: &mut Buffer, gradient: View, m: &mut Buffer, v: &mut Buffer)
-    -> Result<()>;
+    /// Moves weights by their rules, all in one pass; the same as one after the other.
+    fn update(&self, all: &mut [Moving<'_>]) -> Result<()>;
 }

@@ -13,6 +13,7 @@ pub mod layout;
 pub mod pointwise;
 pub mod random;
 pub mod reference;
+pub mod update;
 
 pub use backend::{ArgReduce, Backend, Binary, Compare, Distribution, RandomKey, Reduce, Unary};
 pub use buffer::{Buffer, View, memory};

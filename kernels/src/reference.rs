@@ -11,7 +11,7 @@ mod norm;
 mod pointwise;
 mod step;
 
-use crate::backend::{Adam, ArgReduce, Backend, Normalize, Reduce, Sgd};
+use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce};
 use crate::{
     Binary, Bool, Buffer, Compare, DType, Distribution, Element, Error, Layout, RandomKey, Result, Scalar, Unary, View,
     random, with_element,
@@ -196,19 +196,8 @@ impl Backend for Reference {
         norm::layer_norm(x, gamma, beta, epsilon)
     }
 
-    fn sgd_step(&self, how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()> {
-        step::sgd(how, weights, gradient, velocity)
-    }
-
-    fn adam_step(
-        &self,
-        how: &Adam,
-        weights: &mut Buffer,
-        gradient: View,
-        m: &mut Buffer,
-        v: &mut Buffer,
-    ) -> Result<()> {
-        step::adam(how, weights, gradient, m, v)
+    fn update(&self, all: &mut [Moving<'_>]) -> Result<()> {
+        all.iter_mut().try_for_each(step::update)
     }
 }
 

@@ -11,19 +11,22 @@ named! {
     ///
     /// Those of probabilities keep them within `[1e-7, 1 - 1e-7]`. Where the model's last activation is the softmax or the
     /// sigmoid that the loss belongs to, both are computed together from what comes before it: nothing is cut off then.
+    ///
+    /// Those of probabilities take a share to smooth labels by (Szegedy et al. 2016), as in `categorical_crossentropy(0.1)`:
+    /// of the truth, that share is spread evenly over all classes.
     Loss "loss" {
         /// `-log(p[label])` of probabilities; targets are class numbers.
-        SparseCategoricalCrossentropy = "sparse_categorical_crossentropy";
+        SparseCategoricalCrossentropy(label_smoothing: f64 = 0.0) = "sparse_categorical_crossentropy";
         /// The same of logits.
-        SparseCategoricalCrossentropyLogits = "sparse_categorical_crossentropy_logits" | "cross_entropy";
+        SparseCategoricalCrossentropyLogits(label_smoothing: f64 = 0.0) = "sparse_categorical_crossentropy_logits" | "cross_entropy";
         /// `-Σ t log(p)` of probabilities; targets are rows that sum to 1, such as one-hot ones.
-        CategoricalCrossentropy = "categorical_crossentropy";
+        CategoricalCrossentropy(label_smoothing: f64 = 0.0) = "categorical_crossentropy";
         /// The same of logits.
-        CategoricalCrossentropyLogits = "categorical_crossentropy_logits";
+        CategoricalCrossentropyLogits(label_smoothing: f64 = 0.0) = "categorical_crossentropy_logits";
         /// The mean of `-(t log(p) + (1 - t) log(1 - p))` of probabilities; targets lie from 0 to 1.
-        BinaryCrossentropy = "binary_crossentropy" | "bce";
+        BinaryCrossentropy(label_smoothing: f64 = 0.0) = "binary_crossentropy" | "bce";
         /// The same of logits.
-        BinaryCrossentropyLogits = "binary_crossentropy_logits" | "bce_with_logits";
+        BinaryCrossentropyLogits(label_smoothing: f64 = 0.0) = "binary_crossentropy_logits" | "bce_with_logits";
         /// The mean of `(y - t)²`.
         MeanSquaredError = "mean_squared_error" | "mse";
         /// Half of the sum of `(y - t)²`: textbooks' quadratic cost.
@@ -56,8 +59,10 @@ impl Loss {
     /// What makes probabilities of a model's outputs: a loss of logits leaves the last activation to whoever wants them.
     pub fn last_activation(&self) -> Activation {
         match self {
-            Loss::SparseCategoricalCrossentropyLogits | Loss::CategoricalCrossentropyLogits => Activation::Softmax,
-            Loss::BinaryCrossentropyLogits => Activation::Sigmoid,
+            Loss::SparseCategoricalCrossentropyLogits(_) | Loss::CategoricalCrossentropyLogits(_) => {
+                Activation::Softmax
+            }
+            Loss::BinaryCrossentropyLogits(_) => Activation::Sigmoid,
             _ => Activation::Linear,
         }
     }
@@ -74,36 +79,54 @@ impl Loss {
     pub fn each(&self, raw: &Tensor, left: &Activation, target: &Tensor) -> Result<Tensor> {
         use Loss::*;
         let fused = match left {
-            Activation::Softmax => matches!(self, SparseCategoricalCrossentropy | CategoricalCrossentropy),
-            Activation::Sigmoid => matches!(self, BinaryCrossentropy),
+            Activation::Softmax => matches!(self, SparseCategoricalCrossentropy(_) | CategoricalCrossentropy(_)),
+            Activation::Sigmoid => matches!(self, BinaryCrossentropy(_)),
             _ => false,
         };
         let y = if fused { raw.clone() } else { left.apply(raw)? };
         let (y, t) = self.pair(&y, target)?;
+        let t = match *self {
+            SparseCategoricalCrossentropy(share) | SparseCategoricalCrossentropyLogits(share) if share > 0.0 => {
+                let dense = match self {
+                    SparseCategoricalCrossentropy(_) if !fused => CategoricalCrossentropy(share),
+                    _ => CategoricalCrossentropyLogits(share),
+                };
+                return dense.each(&y, &Activation::Linear, &t.one_hot(y.size(-1)?, y.dtype())?);
+            }
+            CategoricalCrossentropy(share) | CategoricalCrossentropyLogits(share) if share > 0.0 => {
+                t.mul_scalar(1.0 - share)?.add_scalar(share / y.size(-1)? as f64)?
+            }
+            BinaryCrossentropy(share) | BinaryCrossentropyLogits(share) if share > 0.0 => {
+                t.mul_scalar(1.0 - share)?.add_scalar(share / 2.0)?
+            }
+            _ => t,
+        };
         let last = &[-1];
         let others = || t.neg()?.add_scalar(1.0);
         let margin = || -> Result<Tensor> { Ok(y.mul(&signs(&t)?)?.neg()?.add_scalar(1.0)?.relu()?) };
         Ok(match *self {
-            SparseCategoricalCrossentropy if !fused => {
+            SparseCategoricalCrossentropy(_) if !fused => {
                 let chosen = y.gather(&t.unsqueeze(-1)?, -1)?.div(&y.sum_keepdim(last)?)?;
                 probability(&chosen)?.log()?.neg()?.squeeze(-1)?
             }
-            SparseCategoricalCrossentropy | SparseCategoricalCrossentropyLogits => {
+            SparseCategoricalCrossentropy(_) | SparseCategoricalCrossentropyLogits(_) => {
                 let rows = y.reshape(&[t.len(), y.size(-1)?])?;
                 rows.cross_entropy(&t.reshape(&[t.len()])?)?.reshape(t.shape())?
             }
-            CategoricalCrossentropy if !fused => {
+            CategoricalCrossentropy(_) if !fused => {
                 let p = probability(&y.div(&y.sum_keepdim(last)?)?)?;
                 t.mul(&p.log()?)?.sum(last)?.neg()?
             }
-            CategoricalCrossentropy | CategoricalCrossentropyLogits => t.mul(&y.log_softmax(-1)?)?.sum(last)?.neg()?,
-            BinaryCrossentropy if !fused => {
+            CategoricalCrossentropy(_) | CategoricalCrossentropyLogits(_) => {
+                t.mul(&y.log_softmax(-1)?)?.sum(last)?.neg()?
+            }
+            BinaryCrossentropy(_) if !fused => {
                 let p = probability(&y)?;
                 let not = p.neg()?.add_scalar(1.0)?;
                 t.mul(&p.log()?)?.add(&others()?.mul(&not.log()?)?)?.mean(last)?.neg()?
             }
             // `softplus(y) - t y` would be shorter, and lose all digits where the model is sure and right.
-            BinaryCrossentropy | BinaryCrossentropyLogits => {
+            BinaryCrossentropy(_) | BinaryCrossentropyLogits(_) => {
                 t.mul(&y.neg()?.softplus()?)?.add(&others()?.mul(&y.softplus()?)?)?.mean(last)?
             }
             MeanSquaredError => y.sub(&t)?.square()?.mean(last)?,
@@ -141,7 +164,8 @@ impl Loss {
     /// Outputs and targets, in shapes that belong together: class numbers without the last dimension of the outputs, all
     /// other targets with it.
     fn pair(&self, y: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-        let sparse = matches!(self, Loss::SparseCategoricalCrossentropy | Loss::SparseCategoricalCrossentropyLogits);
+        let sparse =
+            matches!(self, Loss::SparseCategoricalCrossentropy(_) | Loss::SparseCategoricalCrossentropyLogits(_));
         let pair = match sparse {
             true => align_labels(y, target)?.map(|labels| (y.clone(), labels)),
             false => align(y, target)?,
@@ -150,7 +174,9 @@ impl Loss {
             let (have, want) = (target.shape(), y.shape());
             let hint = match self {
                 _ if sparse && have == want => "; for one-hot rows take the loss without \"sparse_\"",
-                Loss::CategoricalCrossentropy if have.len() < want.len() => "; for class numbers take the sparse loss",
+                Loss::CategoricalCrossentropy(_) if have.len() < want.len() => {
+                    "; for class numbers take the sparse loss"
+                }
                 _ => "",
             };
             let name = self.name();
@@ -164,7 +190,49 @@ impl Loss {
         }
     }
 
+    /// [`Loss::value`] of a batch whose samples count as `weights` say, if there are any: one number a sample. As in Keras the sum is divided by
+    /// the number of samples, not by that of the weights, so that a weight of 2 does what the sample twice would do to the sum.
+    pub fn weighted(
+        &self,
+        raw: &Tensor,
+        left: &Activation,
+        target: &Tensor,
+        weights: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let Some(weights) = weights else { return self.value(raw, left, target) };
+        let each = self.each(raw, left, target)?;
+        if weights.shape() != [each.size(0)?] {
+            let (have, want) = (weights.shape(), each.size(0)?);
+            return Err(Error::Config(format!(
+                "loss {self}: weights of shape {have:?} for {want} samples; give one each"
+            )));
+        }
+        let mut shape = vec![1; each.rank()];
+        shape[0] = weights.len();
+        Ok(each.mul(&weights.to_dtype(each.dtype())?.reshape(&shape)?)?.mean(&[])?)
+    }
+
+    /// The share by which labels are smoothed, of losses that can do it.
+    pub fn label_smoothing(&mut self) -> Option<&mut f64> {
+        use Loss::*;
+        match self {
+            SparseCategoricalCrossentropy(share)
+            | SparseCategoricalCrossentropyLogits(share)
+            | CategoricalCrossentropy(share)
+            | CategoricalCrossentropyLogits(share)
+            | BinaryCrossentropy(share)
+            | BinaryCrossentropyLogits(share) => Some(share),
+            _ => None,
+        }
+    }
+
     fn complaint(&self) -> Option<&'static str> {
+        match self.clone().label_smoothing() {
+            Some(share) if !(0.0..1.0).contains(share) => {
+                return Some("label_smoothing must lie from 0 up to but without 1");
+            }
+            _ => {}
+        }
         match *self {
             Loss::Huber(delta) if delta <= 0.0 => Some("delta must be above 0"),
             _ => None,
@@ -232,10 +300,12 @@ mod tests {
         let y = random(&[4, 3], 1);
         let one_hot = tensor(&[0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0], &[4, 3]);
         match loss {
-            SparseCategoricalCrossentropy => (y.softmax(1).unwrap(), one_hot.argmax(1).unwrap()),
-            SparseCategoricalCrossentropyLogits => (y, one_hot.argmax(1).unwrap()),
-            CategoricalCrossentropy | KlDivergence => (y.softmax(1).unwrap(), random(&[4, 3], 2).softmax(1).unwrap()),
-            BinaryCrossentropy | Poisson => (y.sigmoid().unwrap(), one_hot),
+            SparseCategoricalCrossentropy(_) => (y.softmax(1).unwrap(), one_hot.argmax(1).unwrap()),
+            SparseCategoricalCrossentropyLogits(_) => (y, one_hot.argmax(1).unwrap()),
+            CategoricalCrossentropy(_) | KlDivergence => {
+                (y.softmax(1).unwrap(), random(&[4, 3], 2).softmax(1).unwrap())
+            }
+            BinaryCrossentropy(_) | Poisson => (y.sigmoid().unwrap(), one_hot),
             MeanSquaredError | Quadratic | MeanAbsoluteError | Huber(_) | LogCosh | CosineSimilarity => {
                 (y.mul_scalar(2.0).unwrap(), random(&[4, 3], 2))
             }
@@ -286,13 +356,14 @@ mod tests {
         let raw = tensor(&[100.0, 0.0], &[1, 2]).requires_grad();
         let label = Tensor::from_slice(&[1i64], &[1]).unwrap();
         let gradient = |raw: &Tensor, left: &Activation| {
-            let loss = Loss::SparseCategoricalCrossentropy.value(raw, left, &label).unwrap();
+            let loss = Loss::SparseCategoricalCrossentropy(0.0).value(raw, left, &label).unwrap();
             (loss.item().unwrap(), loss.backward().unwrap().get(raw).unwrap().to_vec::<f64>().unwrap())
         };
         let (loss, fused) = gradient(&raw, &Activation::Softmax);
         assert_eq!((loss, fused), (100.0, vec![1.0, -1.0]));
         let p = raw.softmax(1).unwrap();
-        let loss = Loss::SparseCategoricalCrossentropy.value(&p, &Activation::Linear, &label).unwrap().item().unwrap();
+        let loss =
+            Loss::SparseCategoricalCrossentropy(0.0).value(&p, &Activation::Linear, &label).unwrap().item().unwrap();
         assert!((loss - -(1e-7f64.ln())).abs() < 1e-12, "{loss}");
     }
 
@@ -307,7 +378,7 @@ mod tests {
         }
         let labels = Tensor::from_slice(&[1u8, 0], &[2, 1]).unwrap();
         let logits = tensor(&[0.0, 50.0, 50.0, 0.0], &[2, 2]);
-        let loss = Loss::SparseCategoricalCrossentropy.value(&logits, &Activation::Softmax, &labels).unwrap();
+        let loss = Loss::SparseCategoricalCrossentropy(0.0).value(&logits, &Activation::Softmax, &labels).unwrap();
         assert!(loss.item().unwrap() < 1e-20);
     }
 
@@ -327,12 +398,12 @@ mod tests {
             "loss mean_squared_error: targets of shape [4] do not fit outputs of shape [4, 3]"
         );
         assert_eq!(
-            complaint(Loss::CategoricalCrossentropy, &random(&[4], 0)),
+            complaint(Loss::CategoricalCrossentropy(0.0), &random(&[4], 0)),
             "loss categorical_crossentropy: targets of shape [4] do not fit outputs of shape [4, 3]; for class numbers \
              take the sparse loss"
         );
         assert_eq!(
-            complaint(Loss::SparseCategoricalCrossentropy, &random(&[4, 3], 0)),
+            complaint(Loss::SparseCategoricalCrossentropy(0.0), &random(&[4, 3], 0)),
             "loss sparse_categorical_crossentropy: targets of shape [4, 3] do not fit outputs of shape [4, 3]; for \
              one-hot rows take the loss without \"sparse_\""
         );

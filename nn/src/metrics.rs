@@ -39,12 +39,12 @@ impl Metric {
     /// What people usually want to know beside `loss`.
     pub fn usual_for(loss: &Loss) -> Option<Metric> {
         match loss {
-            Loss::SparseCategoricalCrossentropy
-            | Loss::SparseCategoricalCrossentropyLogits
-            | Loss::CategoricalCrossentropy
-            | Loss::CategoricalCrossentropyLogits
-            | Loss::BinaryCrossentropy
-            | Loss::BinaryCrossentropyLogits => Some(Metric::Accuracy),
+            Loss::SparseCategoricalCrossentropy(_)
+            | Loss::SparseCategoricalCrossentropyLogits(_)
+            | Loss::CategoricalCrossentropy(_)
+            | Loss::CategoricalCrossentropyLogits(_)
+            | Loss::BinaryCrossentropy(_)
+            | Loss::BinaryCrossentropyLogits(_) => Some(Metric::Accuracy),
             _ => None,
         }
     }

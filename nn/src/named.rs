@@ -113,7 +113,14 @@ macro_rules! named {
                 f.write_str(self.name())?;
                 match self {
                     $(Self::$Variant $(($($p),+))? => {
-                        $(let written = [$($p.to_string()),+].join(", "); write!(f, "({written})")?;)?
+                        $(
+                            let written = [$($p.to_string()),+];
+                            let usual = [$(<$T as Into<$T>>::into($default).to_string()),+];
+                            // What is nothing unless somebody asks for it goes without saying.
+                            if written != usual || usual.iter().any(|number| number != "0") {
+                                write!(f, "({})", written.join(", "))?;
+                            }
+                        )?
                     })*
                 }
                 Ok(())

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gradus_core::{DType, Tensor};
 
+use crate::optim::{Constraint, Regularizer};
 use crate::{Error, Result};
 
 /// What a parameter is for.
@@ -30,6 +31,8 @@ struct Shared {
 struct Slot {
     name: String,
     frozen: bool,
+    regularizer: Option<Regularizer>,
+    constraint: Option<Constraint>,
     /// A leaf exactly if the parameter is trainable.
     value: Tensor,
 }
@@ -54,7 +57,7 @@ impl Param {
     }
 
     fn new(kind: Kind, name: String, value: Tensor) -> Self {
-        let mut slot = Slot { name, frozen: false, value };
+        let mut slot = Slot { name, frozen: false, regularizer: None, constraint: None, value };
         slot.mark(kind);
         Self(Arc::new(Shared { kind, slot: Mutex::new(slot) }))
     }
@@ -130,6 +133,14 @@ impl Param {
         result
     }
 
+    /// [`Param::update`] of several parameters at once, none of which may be there twice.
+    pub(crate) fn update_all<R>(params: &[&Param], change: impl FnOnce(Vec<&mut Tensor>) -> Result<R>) -> Result<R> {
+        let mut slots: Vec<_> = params.iter().map(|param| param.slot()).collect();
+        let result = change(slots.iter_mut().map(|slot| &mut slot.value).collect());
+        slots.iter_mut().zip(params).for_each(|(slot, param)| slot.mark(param.0.kind));
+        result
+    }
+
     /// Whether training moves the parameter: a weight that is not frozen.
     pub fn trainable(&self) -> bool {
         self.0.kind == Kind::Weight && !self.is_frozen()
@@ -148,6 +159,26 @@ impl Param {
         let mut slot = self.slot();
         slot.frozen = !trainable;
         slot.mark(self.0.kind);
+    }
+
+    /// The penalty that training adds to the loss.
+    pub fn regularizer(&self) -> Option<Regularizer> {
+        self.slot().regularizer.clone()
+    }
+
+    /// Lets training add a penalty to the loss, or no longer.
+    pub fn set_regularizer(&self, regularizer: Option<Regularizer>) {
+        self.slot().regularizer = regularizer;
+    }
+
+    /// The limit that training brings the value back within.
+    pub fn constraint(&self) -> Option<Constraint> {
+        self.slot().constraint.clone()
+    }
+
+    /// Lets training bring the value back within a limit after every step, or no longer.
+    pub fn set_constraint(&self, constraint: Option<Constraint>) {
+        self.slot().constraint = constraint;
     }
 
     /// Whether both handles are of one parameter.

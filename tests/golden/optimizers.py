@@ -55,6 +55,12 @@ def keras_cases():
         ("rmsprop/centered", o.RMSprop, {"learning_rate": 0.01, "momentum": 0.9, "centered": True}),
         ("adagrad", o.Adagrad, {"learning_rate": 0.01}),
         ("adadelta", o.Adadelta, {"learning_rate": 1.0}),
+        ("rmsprop/momentum", o.RMSprop, {"learning_rate": 0.01, "momentum": 0.9}),
+        ("rmsprop/only centered", o.RMSprop, {"learning_rate": 0.01, "centered": True}),
+        ("lion", o.Lion, {"learning_rate": 0.01}),
+        ("lion/weight_decay", o.Lion, {"learning_rate": 0.01, "weight_decay": 0.1}),
+        ("adam/weight_decay", o.Adam, {"learning_rate": 0.01, "weight_decay": 0.1}),
+        ("nadam/betas", o.Nadam, {"learning_rate": 0.01, "beta_1": 0.5, "beta_2": 0.9}),
     ]
 
 
@@ -75,6 +81,9 @@ def torch_cases():
         ("nadam", o.NAdam, {"lr": 0.01}),
         ("rmsprop", o.RMSprop, {"lr": 0.01}),
         ("adagrad", o.Adagrad, {"lr": 0.01}),
+        ("rmsprop/centered", o.RMSprop, {"lr": 0.01, "momentum": 0.9, "centered": True}),
+        ("adadelta", o.Adadelta, {"lr": 1.0}),
+        ("nadam/weight_decay", o.NAdam, {"lr": 0.01, "weight_decay": 0.1}),
     ]
 
 
@@ -93,6 +102,7 @@ for name, make, attributes in keras_cases():
     if steps.dtype != np.float64:
         raise TypeError(f"{name} was not computed in float64")
     book.add(f"keras/{name}", name.split("/")[0], attributes | {"from": "keras"}, {"w0": START, "grads": GRADS, "w": steps})
+torch.set_default_dtype(torch.float64)  # NAdam keeps a product in the default type
 for name, make, attributes in torch_cases():
     steps = torch_steps(lambda w: make(w, **attributes), START, GRADS)
     book.add(f"torch/{name}", name.split("/")[0], attributes | {"from": "torch"}, {"w0": START, "grads": GRADS, "w": steps})

@@ -4,8 +4,10 @@ use nn::init::Init;
 use nn::layers::Activation;
 use nn::loss::Loss;
 use nn::metrics::Metric;
+use nn::optim::{Constraint, Regularizer};
+use nn::spec::Recipe;
 use nn::spec::catalog::LAYERS;
-use nn::spec::{OptimizerSpec, Recipe};
+use nn::spec::optimizer::{list_optimizers, list_schedules};
 use serde_json::json;
 
 use crate::args::Listing;
@@ -40,6 +42,7 @@ pub fn run(what: Listing, terminal: &Terminal) -> Result<(), Failure> {
 
 fn rows(what: Listing) -> Result<Vec<(String, String)>, Failure> {
     let names = |names: &[&str]| names.iter().map(|&name| (name.to_owned(), String::new())).collect();
+    let told = |rows: Vec<(&str, String)>| rows.into_iter().map(|(name, about)| (name.to_owned(), about)).collect();
     Ok(match what {
         Listing::Recipes => BUNDLED
             .iter()
@@ -47,7 +50,10 @@ fn rows(what: Listing) -> Result<Vec<(String, String)>, Failure> {
             .collect::<nn::Result<_>>()?,
         Listing::Layers => LAYERS.iter().map(|layer| (layer.name.to_owned(), layer.about.to_owned())).collect(),
         Listing::Losses => names(Loss::NAMES),
-        Listing::Optimizers => names(OptimizerSpec::NAMES),
+        Listing::Optimizers => told(list_optimizers()),
+        Listing::Schedules => told(list_schedules()),
+        Listing::Regularizers => names(Regularizer::NAMES),
+        Listing::Constraints => names(Constraint::NAMES),
         Listing::Inits => names(Init::NAMES),
         Listing::Activations => names(Activation::NAMES),
         Listing::Datasets => SOURCES.iter().map(|set| (set.name.to_owned(), set.about.to_owned())).collect(),

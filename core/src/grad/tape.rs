@@ -188,6 +188,12 @@ impl Gradient {
     }
 }
 
+impl From<Tensor> for Gradient {
+    fn from(value: Tensor) -> Self {
+        Self::known(value)
+    }
+}
+
 /// Gradients that wait at nodes not yet visited.
 #[derive(Debug, Default)]
 pub(super) struct Pending {

@@ -4,7 +4,7 @@ use super::read::for_parts;
 use super::threads::chunk_len;
 use super::widen::{widen, widen_pair, widen_to};
 use super::{binary, copy, fused, index, matmul, norm, reduce, scan_sort, slope, step, unary};
-use crate::backend::{Adam, ArgReduce, Backend, Normalize, Reduce, Sgd};
+use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce};
 use crate::{
     Binary, Buffer, Compare, DType, Distribution, Error, Layout, RandomKey, Result, Scalar, Unary, View, random,
     with_element,
@@ -207,18 +207,7 @@ impl Backend for Cpu {
         widen([x, gamma, beta], |[x, gamma, beta]| norm::layer_norm(x, gamma, beta, epsilon))
     }
 
-    fn sgd_step(&self, how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()> {
-        step::sgd(how, weights, gradient, velocity)
-    }
-
-    fn adam_step(
-        &self,
-        how: &Adam,
-        weights: &mut Buffer,
-        gradient: View,
-        m: &mut Buffer,
-        v: &mut Buffer,
-    ) -> Result<()> {
-        step::adam(how, weights, gradient, m, v)
+    fn update(&self, all: &mut [Moving<'_>]) -> Result<()> {
+        step::update(all)
     }
 }

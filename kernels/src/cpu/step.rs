@@ -1,118 +1,274 @@
-//! Optimizer steps, each in one pass over all that belongs to a weight.
+//! Optimizer steps: all weights of a network in one pass, which is one job for the threads.
 
-use super::copy::Dense;
-use super::fused::with_real;
+use super::copy::{Dense, cast};
 use super::math::Real;
 use super::simd::mul_add;
-use super::threads::{chunk_len, for_chunks};
-use super::widen::widen_in_place;
-use crate::backend::{Adam, Sgd};
-use crate::{Buffer, DType, Error, Result, View};
+use super::threads::for_rows;
+use crate::backend::{Adjust, Moving, Rule};
+use crate::{Buffer, DType, Element, Error, Layout, Result, View};
+
+/// How many gradients are adjusted before they are used: few enough to stay in the first cache.
+const BLOCK: usize = 1024;
 
 crate::simd! {
-    fn sgd_plain<T>(rate: T, w: &mut [T], g: &[T]) where [T: Real] {
+    fn adjusted<T>(how: Adjust, w: &mut [T], g: &[T], out: &mut [T]) where [T: Real] {
+        let [l1, l2, scale] = [how.l1, how.l2, how.scale].map(T::of);
+        let [limit, decay, keep] = [how.limit, how.decay, how.keep].map(T::of);
+        for ((w, &g), out) in w.iter_mut().zip(g).zip(out) {
+            let g = scale * (mul_add::<FMA, T>(l2, *w, g) + sign(*w) * l1);
+            // Written so that a NaN is let through, to be seen.
+            let g = if g > limit { limit } else { g };
+            let g = if g < -limit { -limit } else { g };
+            *out = mul_add::<FMA, T>(decay, *w, g);
+            *w = keep * *w;
+        }
+    }
+    fn descend<T>(rate: f64, w: &mut [T], g: &[T]) where [T: Real] {
+        let rate = T::of(-rate);
         for (w, &g) in w.iter_mut().zip(g) {
-            *w = mul_add::<FMA, T>(-rate, g, *w);
+            *w = mul_add::<FMA, T>(rate, g, *w);
         }
     }
-    fn sgd_momentum<T>(rate: T, momentum: T, nesterov: bool, w: &mut [T], v: &mut [T], g: &[T]) where [T: Real] {
+    fn momentum<T>(how: [f64; 3], nesterov: bool, w: &mut [T], v: &mut [T], g: &[T]) where [T: Real] {
+        let [momentum, inner, outer] = how.map(T::of);
         for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
-            let step = -rate * g;
+            let step = -inner * g;
             *v = mul_add::<FMA, T>(momentum, *v, step);
-            *w = *w + if nesterov { mul_add::<FMA, T>(momentum, *v, step) } else { *v };
+            let step = if nesterov { mul_add::<FMA, T>(momentum, *v, step) } else { *v };
+            *w = mul_add::<FMA, T>(outer, step, *w);
         }
     }
-    fn adam_all<T>(how: Factors<T>, w: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) where [T: Real] {
-        let Factors { beta1, rest1, beta2, rest2, rate, root, epsilon } = how;
+    fn moments<T>(how: Moments<T>, w: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) where [T: Real] {
         for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+            how.remember::<FMA>(g, m, v);
+            *w = *w - how.step::<FMA>(g, *m, *v);
+        }
+    }
+    fn moments_largest<T>(how: Moments<T>, w: &mut [T], m: &mut [T], v: &mut [T], most: &mut [T], g: &[T]) where [T: Real] {
+        for ((((w, m), v), most), &g) in w.iter_mut().zip(m).zip(v).zip(most).zip(g) {
+            how.remember::<FMA>(g, m, v);
+            *most = larger(*most, *v);
+            *w = *w - how.step::<FMA>(g, *m, *most);
+        }
+    }
+    fn infinity<T>(how: [f64; 5], w: &mut [T], m: &mut [T], u: &mut [T], g: &[T]) where [T: Real] {
+        let [beta1, beta2, rate, inside, outside] = how.map(T::of);
+        let rest1 = T::of(1.0 - how[0]);
+        for (((w, m), u), &g) in w.iter_mut().zip(m).zip(u).zip(g) {
             *m = mul_add::<FMA, T>(beta1, *m, rest1 * g);
-            *v = mul_add::<FMA, T>(beta2, *v, rest2 * g * g);
-            *w = *w - rate * *m / mul_add::<FMA, T>(v.root(), root, epsilon);
+            *u = larger(beta2 * *u, larger(g, -g) + inside);
+            *w = *w - rate * *m / (*u + outside);
+        }
+    }
+    fn squares<T>(how: Squares<T>, w: &mut [T], v: &mut [T], g: &[T]) where [T: Real] {
+        for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
+            *v = how.square::<FMA>(g, *v);
+            *w = mul_add::<FMA, T>(-how.outer, how.step(g, *v), *w);
+        }
+    }
+    fn squares_heavy<T>(how: Squares<T>, w: &mut [T], v: &mut [T], b: &mut [T], g: &[T]) where [T: Real] {
+        for (((w, v), b), &g) in w.iter_mut().zip(v).zip(b).zip(g) {
+            *v = how.square::<FMA>(g, *v);
+            *b = mul_add::<FMA, T>(how.momentum, *b, how.step(g, *v));
+            *w = mul_add::<FMA, T>(-how.outer, *b, *w);
+        }
+    }
+    fn squares_centered<T>(how: Squares<T>, w: &mut [T], v: &mut [T], a: &mut [T], g: &[T]) where [T: Real] {
+        for (((w, v), a), &g) in w.iter_mut().zip(v).zip(a).zip(g) {
+            *v = how.square::<FMA>(g, *v);
+            *a = mul_add::<FMA, T>(how.keep, *a, how.add * g);
+            *w = mul_add::<FMA, T>(-how.outer, how.step(g, mul_add::<FMA, T>(-*a, *a, *v)), *w);
+        }
+    }
+    fn squares_both<T>(how: Squares<T>, w: &mut [T], v: &mut [T], a: &mut [T], b: &mut [T], g: &[T]) where [T: Real] {
+        for ((((w, v), a), b), &g) in w.iter_mut().zip(v).zip(a).zip(b).zip(g) {
+            *v = how.square::<FMA>(g, *v);
+            *a = mul_add::<FMA, T>(how.keep, *a, how.add * g);
+            *b = mul_add::<FMA, T>(how.momentum, *b, how.step(g, mul_add::<FMA, T>(-*a, *a, *v)));
+            *w = mul_add::<FMA, T>(-how.outer, *b, *w);
+        }
+    }
+    fn deltas<T>(how: [f64; 3], w: &mut [T], v: &mut [T], s: &mut [T], g: &[T]) where [T: Real] {
+        let [rho, rate, epsilon] = how.map(T::of);
+        let rest = T::of(1.0 - how[0]);
+        for (((w, v), s), &g) in w.iter_mut().zip(v).zip(s).zip(g) {
+            *v = mul_add::<FMA, T>(rho, *v, rest * g * g);
+            let d = g * (*s + epsilon).root() / (*v + epsilon).root();
+            *s = mul_add::<FMA, T>(rho, *s, rest * d * d);
+            *w = mul_add::<FMA, T>(-rate, d, *w);
+        }
+    }
+    fn signs<T>(how: [f64; 3], w: &mut [T], m: &mut [T], g: &[T]) where [T: Real] {
+        let [beta1, beta2, rate] = how.map(T::of);
+        let (rest1, rest2) = (T::of(1.0 - how[0]), T::of(1.0 - how[1]));
+        for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
+            *w = *w - rate * sign(beta1 * *m + rest1 * g);
+            *m = mul_add::<FMA, T>(beta2, *m, rest2 * g);
         }
     }
 }
 
-/// What Adam multiplies with, computed once for all weights.
+/// -1, 0 or 1; 0 for a NaN.
+#[inline(always)]
+fn sign<T: Real>(x: T) -> T {
+    let (zero, one) = (T::of(0.0), T::of(1.0));
+    let above = if x > zero { one } else { zero };
+    if x < zero { -one } else { above }
+}
+
+#[inline(always)]
+fn larger<T: Real>(a: T, b: T) -> T {
+    if a > b { a } else { b }
+}
+
+/// [`Rule::Moments`] in the type of the weights.
 #[derive(Clone, Copy)]
-struct Factors<T> {
-    beta1: T,
-    rest1: T,
-    beta2: T,
-    rest2: T,
-    /// The step size with the corrections that fall to it.
-    rate: T,
-    /// What the second moment's root is multiplied with.
+struct Moments<T> {
+    beta: [T; 2],
+    rest: [T; 2],
+    rate: [T; 2],
     root: T,
     epsilon: T,
 }
 
-impl<T: Real> Factors<T> {
-    fn new(how: &Adam) -> Self {
-        let correction1 = 1.0 - how.beta1.powf(how.step as f64);
-        let correction2 = (1.0 - how.beta2.powf(how.step as f64)).sqrt();
-        let rate = how.learning_rate / correction1;
-        // Dividing root and epsilon by the correction is the same as multiplying the rate with it.
-        let (rate, root) = if how.epsilon_inside { (rate * correction2, 1.0) } else { (rate, 1.0 / correction2) };
-        Self {
-            beta1: T::of(how.beta1),
-            rest1: T::of(1.0 - how.beta1),
-            beta2: T::of(how.beta2),
-            rest2: T::of(1.0 - how.beta2),
-            rate: T::of(rate),
-            root: T::of(root),
-            epsilon: T::of(how.epsilon),
-        }
+impl<T: Real> Moments<T> {
+    #[inline(always)]
+    fn remember<const FMA: bool>(&self, g: T, m: &mut T, v: &mut T) {
+        *m = mul_add::<FMA, T>(self.beta[0], *m, self.rest[0] * g);
+        *v = mul_add::<FMA, T>(self.beta[1], *v, self.rest[1] * g * g);
+    }
+
+    #[inline(always)]
+    fn step<const FMA: bool>(&self, g: T, m: T, v: T) -> T {
+        let over = mul_add::<FMA, T>(self.rate[0], m, self.rate[1] * g);
+        over / mul_add::<FMA, T>(v.root(), self.root, self.epsilon)
     }
 }
 
-/// One step of gradient descent.
-pub fn sgd(how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()> {
-    let Some(velocity) = velocity else {
-        return widen_in_place([weights], gradient, |[w], g| {
-            with_real!("sgd_step", g.dtype(), T => {
-                let g = Dense::<T>::new(g);
-                let (w, g) = (w.as_mut_slice::<T>(), g.as_slice());
-                let rate = T::of(how.learning_rate);
-                super::read::for_parts(w, chunk_len(g.len(), 1), &|start, w| sgd_plain(rate, w, &g[start..]));
-            });
-            Ok(())
-        });
-    };
-    widen_in_place([weights, velocity], gradient, |[w, v], g| {
-        with_real!("sgd_step", g.dtype(), T => {
-            let g = Dense::<T>::new(g);
-            let (rate, momentum) = (T::of(how.learning_rate), T::of(how.momentum));
-            for_parts(g.as_slice(), [w.as_mut_slice(), v.as_mut_slice()], |g, [w, v]| {
-                sgd_momentum(rate, momentum, how.nesterov, w, v, g);
-            });
-        });
-        Ok(())
-    })
+/// [`Rule::Squares`] in the type of the weights.
+#[derive(Clone, Copy)]
+struct Squares<T> {
+    keep: T,
+    add: T,
+    momentum: T,
+    inner: T,
+    outer: T,
+    inside: T,
+    outside: T,
 }
 
-/// One step of Adam.
-pub fn adam(how: &Adam, weights: &mut Buffer, gradient: View, m: &mut Buffer, v: &mut Buffer) -> Result<()> {
-    widen_in_place([weights, m, v], gradient, |[w, m, v], g| {
-        with_real!("adam_step", g.dtype(), T => {
-            let g = Dense::<T>::new(g);
-            let factors = Factors::<T>::new(how);
-            for_parts(g.as_slice(), [w.as_mut_slice(), m.as_mut_slice(), v.as_mut_slice()], |g, [w, m, v]| {
-                adam_all(factors, w, m, v, g);
-            });
-        });
-        Ok(())
-    })
+impl<T: Real> Squares<T> {
+    #[inline(always)]
+    fn square<const FMA: bool>(&self, g: T, v: T) -> T {
+        mul_add::<FMA, T>(self.keep, v, self.add * g * g)
+    }
+
+    #[inline(always)]
+    fn step(&self, g: T, d: T) -> T {
+        self.inner * g / ((d + self.inside).root() + self.outside)
+    }
 }
 
-/// Calls `f` for parts of `g` and the parts of `buffers` beside them, on several threads.
-fn for_parts<T: Send + Sync, const N: usize>(g: &[T], buffers: [&mut [T]; N], f: impl Fn(&[T], [&mut [T]; N]) + Sync) {
-    let chunk = chunk_len(g.len(), 2 * N);
-    let mut each = buffers.map(|buffer| buffer.chunks_mut(chunk));
-    let parts = g.chunks(chunk).map(|g| (g, each.each_mut().map(|parts| parts.next().unwrap_or_default())));
-    let mut parts: Vec<_> = parts.collect();
-    for_chunks(&mut parts, 1, &|_, parts| {
-        for (g, buffers) in parts {
-            f(g, buffers.each_mut().map(|part| &mut **part));
+/// Moves weights by their rules.
+pub fn update(all: &mut [Moving]) -> Result<()> {
+    for moving in all.iter_mut() {
+        match moving.weights.dtype() {
+            DType::F32 | DType::F64 => {}
+            DType::F16 | DType::BF16 => widened(moving)?,
+            dtype => return Err(Error::DType { op: "update", dtype, hint: "cast to f32 first" }),
+        }
+    }
+    together::<f32>(all);
+    together::<f64>(all);
+    Ok(())
+}
+
+/// Moves weights of a narrow type through `f32`.
+fn widened(moving: &mut Moving) -> Result<()> {
+    let narrow = moving.weights.dtype();
+    let layout = Layout::contiguous(&[moving.weights.len()]);
+    let wide = |buffer: &Buffer| cast(View::new(buffer, &layout), DType::F32);
+    let (mut weights, gradient) = (wide(moving.weights), cast(moving.gradient, DType::F32));
+    let mut states = moving.states.each_ref().map(|state| state.as_deref().map(wide));
+    update(&mut [Moving {
+        weights: &mut weights,
+        gradient: View::new(&gradient, &layout),
+        states: states.each_mut().map(Option::as_mut),
+        adjust: moving.adjust,
+        rule: moving.rule,
+    }])?;
+    *moving.weights = cast(View::new(&weights, &layout), narrow);
+    for (buffer, wide) in moving.states.iter_mut().zip(&states) {
+        if let (Some(buffer), Some(wide)) = (buffer, wide) {
+            **buffer = cast(View::new(wide, &layout), narrow);
+        }
+    }
+    Ok(())
+}
+
+/// Moves those of the weights whose type is `T`.
+fn together<T: Real + Element>(all: &mut [Moving]) {
+    let (mut rows, mut given) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
+    let mut states = 0;
+    for moving in all.iter_mut().filter(|moving| moving.weights.dtype() == T::DTYPE) {
+        states = states.max(moving.rule.states());
+        given.push((moving.rule, moving.adjust, Dense::<T>::new(moving.gradient)));
+        let [a, b, c] = moving.states.each_mut().map(|state| match state {
+            Some(state) => state.as_mut_slice::<T>(),
+            None => &mut [],
+        });
+        rows.push([moving.weights.as_mut_slice::<T>(), a, b, c]);
+    }
+    for_rows(&mut rows, 2 * (1 + states), &|row, start, [w, a, b, c]| {
+        let (rule, adjust, gradient) = &given[row];
+        let g = &gradient.as_slice()[start..][..w.len()];
+        if *adjust == Adjust::NOTHING {
+            return apply(rule, w, [a, b, c], g);
+        }
+        let mut block = [T::of(0.0); BLOCK];
+        for (i, g) in g.chunks(BLOCK).enumerate() {
+            let (range, block) = (i * BLOCK..i * BLOCK + g.len(), &mut block[..g.len()]);
+            // Where a rule has fewer states, the others are empty.
+            let states = [&mut *a, &mut *b, &mut *c].map(|x| x.get_mut(range.clone()).unwrap_or_default());
+            let w = &mut w[range];
+            adjusted(*adjust, w, g, block);
+            apply(rule, w, states, block);
         }
     });
+}
+
+/// Moves some weights, whose gradients are as they are to be.
+fn apply<T: Real>(rule: &Rule, w: &mut [T], [a, b, c]: [&mut [T]; 3], g: &[T]) {
+    match *rule {
+        Rule::Descend { rate } => descend(rate, w, g),
+        Rule::Momentum { momentum: share, inner, outer, nesterov } => {
+            momentum([share, inner, outer], nesterov, w, a, g);
+        }
+        Rule::Moments { beta1, beta2, rate_m, rate_g, root, epsilon, largest } => {
+            let how = Moments {
+                beta: [beta1, beta2].map(T::of),
+                rest: [1.0 - beta1, 1.0 - beta2].map(T::of),
+                rate: [rate_m, rate_g].map(T::of),
+                root: T::of(root),
+                epsilon: T::of(epsilon),
+            };
+            if largest { moments_largest(how, w, a, b, c, g) } else { moments(how, w, a, b, g) }
+        }
+        Rule::Infinity { beta1, beta2, rate, inside, outside } => {
+            infinity([beta1, beta2, rate, inside, outside], w, a, b, g);
+        }
+        Rule::Squares { keep, add, centered, momentum, inner, outer, inside, outside } => {
+            let [keep, add, inner, outer] = [keep, add, inner, outer].map(T::of);
+            let [inside, outside] = [inside, outside].map(T::of);
+            let how = Squares { keep, add, momentum: T::of(momentum), inner, outer, inside, outside };
+            match (centered, momentum != 0.0) {
+                (false, false) => squares(how, w, a, g),
+                (false, true) => squares_heavy(how, w, a, b, g),
+                (true, false) => squares_centered(how, w, a, b, g),
+                (true, true) => squares_both(how, w, a, b, c, g),
+            }
+        }
+        Rule::Deltas { rho, rate, epsilon } => deltas([rho, rate, epsilon], w, a, b, g),
+        Rule::Sign { beta1, beta2, rate } => signs([beta1, beta2, rate], w, a, g),
+    }
 }

@@ -218,6 +218,36 @@ pub fn for_blocks<T: Send>(
     });
 }
 
+/// Calls `f(row, start, parts)` for parts of rows, each of which is some slices of one length or none: their elements from
+/// `start` on. Together the parts cover all rows. Work is cut as if the rows stood one after the other, so that many short
+/// ones are as little trouble as a long one; `cost` is what [`chunk_len`] wants to know.
+pub fn for_rows<T: Send, const N: usize>(
+    rows: &mut [[&mut [T]; N]],
+    cost: usize,
+    f: &(dyn Fn(usize, usize, [&mut [T]; N]) + Sync),
+) {
+    let mut ends = Vec::with_capacity(rows.len());
+    let mut parts = Vec::with_capacity(rows.len());
+    for row in rows {
+        ends.push(ends.last().unwrap_or(&0) + row[0].len());
+        parts.push(row.each_mut().map(|slice| Parts::new(slice)));
+    }
+    let total = ends.last().copied().unwrap_or(0);
+    let chunk = chunk_len(total, cost);
+    for_tasks(total.div_ceil(chunk), &|i| {
+        let (mut at, end) = (i * chunk, total.min((i + 1) * chunk));
+        let mut row = ends.partition_point(|&end| end <= at);
+        while at < end {
+            let first = if row == 0 { 0 } else { ends[row - 1] };
+            let len = end.min(ends[row]) - at;
+            // SAFETY: `rows` is borrowed until all tasks are done, and no two tasks have an element in common.
+            f(row, at - first, parts[row].each_ref().map(|slice| unsafe { slice.part(at - first, len) }));
+            at += len;
+            row += 1;
+        }
+    });
+}
+
 /// `f(range)` for consecutive ranges of `chunk` numbers that cover `0..len`, in order.
 pub fn map_chunks<R: Send>(len: usize, chunk: usize, f: &(dyn Fn(Range<usize>) -> R + Sync)) -> Vec<R> {
     let chunk = chunk.max(1);
@@ -278,6 +308,20 @@ mod tests {
                 }
             });
             assert!(y.iter().copied().eq(1..=height * width), "{height} {width} {rows} {columns}");
+        }
+    }
+
+    #[test]
+    fn rows_are_covered_once_whatever_their_lengths() {
+        let lens = [0, 1, 64, 40_000, 0, 3, 100_000, 7];
+        let mut whole: Vec<Vec<usize>> = lens.iter().map(|&len| vec![0; len]).collect();
+        let mut rows: Vec<[&mut [usize]; 2]> = whole.iter_mut().map(|row| [row.as_mut_slice(), &mut []]).collect();
+        for_rows(&mut rows, 1, &|row, start, [part, none]| {
+            assert!(none.is_empty());
+            part.iter_mut().enumerate().for_each(|(i, x)| *x += 1 + row + start + i);
+        });
+        for (row, values) in whole.iter().enumerate() {
+            assert!(values.iter().copied().eq((0..lens[row]).map(|i| 1 + row + i)), "{row}");
         }
     }
 

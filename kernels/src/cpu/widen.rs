@@ -41,23 +41,3 @@ pub fn widen_to<const N: usize, const M: usize>(
         if y.dtype() == DType::F32 { cast(View::new(&y, &layout), narrow) } else { y }
     }))
 }
-
-/// Runs `f` on buffers that it changes in place, all of the gradient's type and length; as `f32` where that is narrow.
-pub fn widen_in_place<const N: usize>(
-    buffers: [&mut Buffer; N],
-    gradient: View,
-    f: impl FnOnce([&mut Buffer; N], View) -> Result<()>,
-) -> Result<()> {
-    let narrow = gradient.dtype();
-    if !is_narrow(narrow) {
-        return f(buffers, gradient);
-    }
-    let layout = Layout::contiguous(&[gradient.len()]);
-    let mut wide = buffers.each_ref().map(|buffer| cast(View::new(buffer, &layout), DType::F32));
-    let wide_gradient = cast(gradient, DType::F32);
-    f(wide.each_mut(), View::new(&wide_gradient, &layout))?;
-    for (buffer, wide) in buffers.into_iter().zip(&wide) {
-        *buffer = cast(View::new(wide, &layout), narrow);
-    }
-    Ok(())
-}

@@ -1,58 +1,86 @@
 //! Optimizer steps.
 
 use super::{floats, write};
-use crate::backend::{Adam, Sgd};
+use crate::backend::{Adjust, Moving, Rule};
 use crate::{Buffer, Layout, Result, View};
 
-pub fn sgd(how: &Sgd, weights: &mut Buffer, gradient: View, velocity: Option<&mut Buffer>) -> Result<()> {
-    let Sgd { learning_rate, momentum, nesterov } = *how;
-    let gradient = floats("sgd_step", gradient)?;
-    let mut w = state("sgd_step", weights)?;
-    match velocity {
-        None => {
-            for (w, g) in w.iter_mut().zip(gradient) {
-                *w -= learning_rate * g;
-            }
-        }
-        Some(velocity) => {
-            let mut v = state("sgd_step", velocity)?;
-            for ((w, v), g) in w.iter_mut().zip(&mut v).zip(gradient) {
-                *v = momentum * *v - learning_rate * g;
-                *w += if nesterov { momentum * *v - learning_rate * g } else { *v };
-            }
-            *velocity = write(velocity.dtype(), v);
-        }
+pub fn update(moving: &mut Moving) -> Result<()> {
+    let Adjust { l1, l2, scale, limit, decay, keep } = moving.adjust;
+    let gradient = floats("update", moving.gradient)?;
+    let mut weights = whole(moving.weights)?;
+    let mut states = moving.states.iter().flatten().map(|state| whole(state)).collect::<Result<Vec<Vec<f64>>>>()?;
+    for (i, (w, g)) in weights.iter_mut().zip(gradient).enumerate() {
+        let sign = if *w == 0.0 { 0.0 } else { w.signum() };
+        let g = (scale * (g + l1 * sign + l2 * *w)).clamp(-limit, limit) + decay * *w;
+        let mut own: Vec<f64> = states.iter().map(|state| state[i]).collect();
+        *w = keep * *w + step(moving.rule, g, &mut own);
+        states.iter_mut().zip(own).for_each(|(state, own)| state[i] = own);
     }
-    *weights = write(weights.dtype(), w);
+    *moving.weights = write(moving.weights.dtype(), weights);
+    for (buffer, state) in moving.states.iter_mut().flatten().zip(states) {
+        **buffer = write(buffer.dtype(), state);
+    }
     Ok(())
 }
 
-pub fn adam(how: &Adam, weights: &mut Buffer, gradient: View, m: &mut Buffer, v: &mut Buffer) -> Result<()> {
-    let Adam { learning_rate, beta1, beta2, epsilon, epsilon_inside, step } = *how;
-    let gradient = floats("adam_step", gradient)?;
-    let mut w = state("adam_step", weights)?;
-    let mut first = state("adam_step", m)?;
-    let mut second = state("adam_step", v)?;
-    let correction1 = 1.0 - beta1.powf(step as f64);
-    let correction2 = 1.0 - beta2.powf(step as f64);
-    for (((w, m), v), g) in w.iter_mut().zip(&mut first).zip(&mut second).zip(gradient) {
-        *m = beta1 * *m + (1.0 - beta1) * g;
-        *v = beta2 * *v + (1.0 - beta2) * g * g;
-        let root = if epsilon_inside {
-            (v.sqrt() + epsilon) / correction2.sqrt()
-        } else {
-            v.sqrt() / correction2.sqrt() + epsilon
-        };
-        *w -= learning_rate * (*m / correction1) / root;
+/// What one weight moves by; its states change.
+fn step(rule: Rule, g: f64, states: &mut [f64]) -> f64 {
+    match (rule, states) {
+        (Rule::Descend { rate }, _) => -rate * g,
+        (Rule::Momentum { momentum, inner, outer, nesterov }, [v, ..]) => {
+            *v = momentum * *v - inner * g;
+            outer * if nesterov { momentum * *v - inner * g } else { *v }
+        }
+        (Rule::Moments { beta1, beta2, rate_m, rate_g, root, epsilon, largest }, [m, v, rest @ ..]) => {
+            *m = beta1 * *m + (1.0 - beta1) * g;
+            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            let v = match rest {
+                [most] if largest => {
+                    *most = most.max(*v);
+                    *most
+                }
+                _ => *v,
+            };
+            -(rate_m * *m + rate_g * g) / (root * v.sqrt() + epsilon)
+        }
+        (Rule::Infinity { beta1, beta2, rate, inside, outside }, [m, u, ..]) => {
+            *m = beta1 * *m + (1.0 - beta1) * g;
+            *u = (beta2 * *u).max(g.abs() + inside);
+            -rate * *m / (*u + outside)
+        }
+        (Rule::Squares { keep, add, centered, momentum, inner, outer, inside, outside }, [v, rest @ ..]) => {
+            *v = keep * *v + add * g * g;
+            let mut d = *v;
+            if centered {
+                rest[0] = keep * rest[0] + add * g;
+                d -= rest[0] * rest[0];
+            }
+            let step = inner * g / ((d + inside).sqrt() + outside);
+            match rest.last_mut() {
+                Some(b) if momentum != 0.0 => {
+                    *b = momentum * *b + step;
+                    -outer * *b
+                }
+                _ => -outer * step,
+            }
+        }
+        (Rule::Deltas { rho, rate, epsilon }, [v, s, ..]) => {
+            *v = rho * *v + (1.0 - rho) * g * g;
+            let d = g * (*s + epsilon).sqrt() / (*v + epsilon).sqrt();
+            *s = rho * *s + (1.0 - rho) * d * d;
+            -rate * d
+        }
+        (Rule::Sign { beta1, beta2, rate }, [m, ..]) => {
+            let direction = beta1 * *m + (1.0 - beta1) * g;
+            *m = beta2 * *m + (1.0 - beta2) * g;
+            if direction == 0.0 { 0.0 } else { -rate * direction.signum() }
+        }
+        (rule, states) => unreachable!("{rule:?} has {} states, not {}", rule.states(), states.len()),
     }
-    *weights = write(weights.dtype(), w);
-    *m = write(m.dtype(), first);
-    *v = write(v.dtype(), second);
-    Ok(())
 }
 
 /// The whole of a float buffer.
-fn state(op: &'static str, buffer: &Buffer) -> Result<Vec<f64>> {
+fn whole(buffer: &Buffer) -> Result<Vec<f64>> {
     let layout = Layout::contiguous(&[buffer.len()]);
-    floats(op, View::new(buffer, &layout))
+    floats("update", View::new(buffer, &layout))
 }

@@ -1,6 +1,5 @@
 //! Reductions, running sums, sorting, fused rows and products.
 
-use gradus_kernels::backend::{Adam, Sgd};
 use gradus_kernels::cpu::CPU;
 use gradus_kernels::{ArgReduce, Backend, Buffer, DType, Element, Layout, REFERENCE, Reduce, View, with_element};
 
@@ -187,47 +186,6 @@ fn matrix_products_agree() {
                 let bound = Bound::ulps(4.0).or(1e-5);
                 let what = || format!("matmul of {dtype} {a_shape:?} {name}");
                 assert_close(&CPU.matmul(a, b).unwrap(), &REFERENCE.matmul(a, b).unwrap(), bound, what);
-            }
-        }
-    }
-}
-
-#[test]
-fn optimizer_steps_agree() {
-    for dtype in FLOATS {
-        for shape in SHAPES {
-            for (name, layout) in layouts(shape) {
-                let gradient = values(dtype, &layout, 14);
-                let gradient = View::new(&gradient, &layout);
-                let flat = Layout::contiguous(shape);
-                let state = [15, 16, 17].map(|seed| values(dtype, &flat, seed));
-                let what = || format!("a step of {dtype} {shape:?} {name}");
-                let bound = Bound::ulps(4.0).or(1e-6);
-                for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
-                    let how = Sgd { learning_rate: 0.1, momentum, nesterov };
-                    let run = |backend: &dyn Backend| {
-                        let [mut w, mut v, _] = state.clone();
-                        backend.sgd_step(&how, &mut w, gradient, (momentum != 0.0).then_some(&mut v)).unwrap();
-                        [w, v]
-                    };
-                    for (got, want) in run(&CPU).iter().zip(&run(&REFERENCE)) {
-                        assert_close(got, want, bound, what);
-                    }
-                }
-                for epsilon_inside in [false, true] {
-                    let (learning_rate, beta1, beta2, epsilon) = (0.01, 0.9, 0.999, 1e-3);
-                    let how = Adam { learning_rate, beta1, beta2, epsilon, epsilon_inside, step: 3 };
-                    let run = |backend: &dyn Backend| {
-                        let [mut w, mut m, v] = state.clone();
-                        // Second moments are squares.
-                        let mut v = REFERENCE.unary(gradus_kernels::Unary::Square, View::new(&v, &flat)).unwrap();
-                        backend.adam_step(&how, &mut w, gradient, &mut m, &mut v).unwrap();
-                        [w, m, v]
-                    };
-                    for (got, want) in run(&CPU).iter().zip(&run(&REFERENCE)) {
-                        assert_close(got, want, bound, what);
-                    }
-                }
             }
         }
     }

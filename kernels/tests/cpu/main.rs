@@ -7,3 +7,4 @@ mod common;
 mod index;
 mod layers;
 mod pointwise;
+mod step;

@@ -15,6 +15,9 @@ pub struct Dataset {
     pub inputs: Tensor,
     /// What the samples should become: class numbers `[N]` as `i64`, or numbers `[N, ..]` as `f32`.
     pub targets: Tensor,
+    /// How much each sample counts in the loss, `[N]` as `f32`, where they do not all count the same; see
+    /// [`Dataset::with_weights`].
+    pub weights: Option<Tensor>,
     /// What the classes are called; empty if they have no names or there are none.
     pub classes: Vec<String>,
 }
@@ -48,11 +51,31 @@ impl Dataset {
             (true, 1) => targets.to_dtype(DType::F32)?.reshape(&[labels, 1])?,
             (true, _) => targets.to_dtype(DType::F32)?,
         };
-        let set = Self { name, inputs, targets, classes };
+        let set = Self { name, inputs, targets, weights: None, classes };
         if !set.classes.is_empty() {
             set.check_labels(set.classes.len())?;
         }
         Ok(set)
+    }
+
+    /// The same set with a weight for each sample, by which its loss is multiplied in training and measuring.
+    ///
+    /// # Errors
+    /// If there are more or fewer weights than samples, or one is negative or not finite.
+    pub fn with_weights(self, weights: Tensor) -> Result<Self> {
+        let weights = weights.to_dtype(DType::F32)?;
+        if weights.shape() != [self.len()] {
+            let (name, have, samples) = (&self.name, weights.shape(), self.len());
+            return Err(Error::Data(format!("{name}: weights of shape {have:?} for {samples} samples; give one each")));
+        }
+        let bad = |weight: &f32| !weight.is_finite() || *weight < 0.0;
+        if let Some(row) = weights.to_vec::<f32>()?.iter().position(bad) {
+            let name = &self.name;
+            return Err(Error::Data(format!(
+                "{name}: the weight in row {row} (counted from 0) is not a number of 0 or more"
+            )));
+        }
+        Ok(Self { weights: Some(weights), ..self })
     }
 
     /// The number of samples.
@@ -89,7 +112,8 @@ impl Dataset {
     pub fn subset(&self, rows: Range<usize>) -> Result<Self> {
         let inputs = self.inputs.slice(0, rows.start, rows.end)?;
         let targets = self.targets.slice(0, rows.start, rows.end)?;
-        Ok(Self { inputs, targets, ..self.clone() })
+        let weights = self.weights.as_ref().map(|weights| weights.slice(0, rows.start, rows.end)).transpose()?;
+        Ok(Self { inputs, targets, weights, ..self.clone() })
     }
 
     /// The samples of the given rows, in that order, as a copy.
@@ -97,7 +121,8 @@ impl Dataset {
         let index = index(rows)?;
         let inputs = self.inputs.index_select(&index, 0)?;
         let targets = self.targets.index_select(&index, 0)?;
-        Ok(Self { inputs, targets, ..self.clone() })
+        let weights = self.weights.as_ref().map(|weights| weights.index_select(&index, 0)).transpose()?;
+        Ok(Self { inputs, targets, weights, ..self.clone() })
     }
 }
 
@@ -165,6 +190,19 @@ pub(super) mod tests {
         let negative = Tensor::from_slice(&[0i64, -1], &[2]).unwrap();
         let set = Dataset::new("x", negative.clone(), negative, Vec::new()).unwrap();
         assert!(set.check_labels(10).unwrap_err().to_string().starts_with("x: label -1 in row 1"));
+    }
+
+    #[test]
+    fn weights_stay_with_their_samples() {
+        let weights = |values: &[f32]| Tensor::from_slice(values, &[values.len()]).unwrap();
+        let set = counting(4, 2).with_weights(weights(&[0.0, 1.0, 2.0, 3.0])).unwrap();
+        let of = |set: &Dataset| set.weights.as_ref().unwrap().to_vec::<f32>().unwrap();
+        let part = set.subset(1..4).unwrap();
+        assert_eq!((of(&part), of(&part.select(&[2, 0]).unwrap())), (vec![1.0, 2.0, 3.0], vec![3.0, 1.0]));
+        let error = counting(3, 2).with_weights(weights(&[1.0])).unwrap_err().to_string();
+        assert_eq!(error, "counting: weights of shape [1] for 3 samples; give one each");
+        let error = counting(2, 2).with_weights(weights(&[1.0, -1.0])).unwrap_err().to_string();
+        assert_eq!(error, "counting: the weight in row 1 (counted from 0) is not a number of 0 or more");
     }
 
     #[test]

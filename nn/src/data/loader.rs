@@ -24,6 +24,8 @@ pub struct Batch {
     pub inputs: Tensor,
     /// Their targets, as in [`Dataset::targets`].
     pub targets: Tensor,
+    /// How much each counts in the loss, `[size]`, as in [`Dataset::weights`].
+    pub weights: Option<Tensor>,
     /// How many samples these are; the last batch of an epoch may have fewer than the others.
     pub size: usize,
 }
@@ -163,7 +165,13 @@ impl Loader {
             Scale::Divide(by) => inputs.div(&inputs.scalar_like(by)?)?,
         };
         let size = part.len();
-        Ok(Batch { inputs: inputs.to_device(self.device)?, targets: part.targets.to_device(self.device)?, size })
+        let weights = part.weights.map(|weights| weights.to_device(self.device)).transpose()?;
+        Ok(Batch {
+            inputs: inputs.to_device(self.device)?,
+            targets: part.targets.to_device(self.device)?,
+            weights,
+            size,
+        })
     }
 }
 

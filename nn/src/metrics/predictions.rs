@@ -24,12 +24,12 @@ impl Predictions {
     /// that exclude each other.
     pub fn of(loss: &Loss, output: &[usize]) -> Option<Self> {
         let classes = match (loss, output) {
-            (Loss::BinaryCrossentropy | Loss::BinaryCrossentropyLogits, [] | [1]) => 2,
+            (Loss::BinaryCrossentropy(_) | Loss::BinaryCrossentropyLogits(_), [] | [1]) => 2,
             (
-                Loss::SparseCategoricalCrossentropy
-                | Loss::SparseCategoricalCrossentropyLogits
-                | Loss::CategoricalCrossentropy
-                | Loss::CategoricalCrossentropyLogits,
+                Loss::SparseCategoricalCrossentropy(_)
+                | Loss::SparseCategoricalCrossentropyLogits(_)
+                | Loss::CategoricalCrossentropy(_)
+                | Loss::CategoricalCrossentropyLogits(_),
                 &[classes],
             ) if classes > 1 => classes,
             _ => return None,
@@ -101,7 +101,7 @@ mod tests {
         let raw = tensor(&[0.0, 2.0, 1.0, 5.0, 0.0, 0.0], &[2, 3]);
         let labels = Tensor::from_slice(&[1i64, 2], &[2]).unwrap();
         for target in [labels, tensor(&[0.0, 1.0, 0.0, 0.0, 0.0, 1.0], &[2, 3])] {
-            let loss = Loss::SparseCategoricalCrossentropy;
+            let loss = Loss::SparseCategoricalCrossentropy(0.0);
             let mut all = Predictions::of(&loss, &[3]).unwrap();
             all.add(&loss, &raw, &Activation::Softmax, &target).unwrap();
             assert_eq!((&all.truth[..], &all.predicted[..]), (&[1, 2][..], &[1, 0][..]));
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn logits_become_probabilities_and_one_output_has_two_sides() {
-        let loss = Loss::BinaryCrossentropyLogits;
+        let loss = Loss::BinaryCrossentropyLogits(0.0);
         let mut all = Predictions::of(&loss, &[1]).unwrap();
         let labels = Tensor::from_slice(&[1i64, 1, 0], &[3]).unwrap();
         all.add(&loss, &tensor(&[0.4, -0.4, -3.0], &[3, 1]), &Activation::Linear, &labels).unwrap();
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn what_is_no_choice_among_classes_is_told_apart() {
         assert_eq!(Predictions::of(&Loss::MeanSquaredError, &[3]), None);
-        assert_eq!(Predictions::of(&Loss::BinaryCrossentropy, &[3]), None);
-        assert_eq!(Predictions::of(&Loss::CategoricalCrossentropy, &[4, 3]), None);
-        let loss = Loss::SparseCategoricalCrossentropy;
+        assert_eq!(Predictions::of(&Loss::BinaryCrossentropy(0.0), &[3]), None);
+        assert_eq!(Predictions::of(&Loss::CategoricalCrossentropy(0.0), &[4, 3]), None);
+        let loss = Loss::SparseCategoricalCrossentropy(0.0);
         let mut all = Predictions::of(&loss, &[2]).unwrap();
         let labels = Tensor::from_slice(&[2i64], &[1]).unwrap();
         let error = all.add(&loss, &tensor(&[0.0, 1.0], &[1, 2]), &Activation::Softmax, &labels).unwrap_err();

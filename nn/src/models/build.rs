@@ -2,6 +2,8 @@
 
 use super::{Graph, Value};
 use crate::core::RandomKey;
+use crate::layers::Flatten;
+use crate::spec::catalog::Piece;
 use crate::spec::{LayerSpec, Recipe};
 use crate::train::Phase;
 use crate::{Error, Result};
@@ -30,7 +32,12 @@ fn add(graph: &mut Graph, layer: &LayerSpec, key: RandomKey) -> Result<()> {
     let from = sources(graph, layer)?;
     let shapes: Vec<&[usize]> = from.iter().map(|&value| graph.shape(value)).collect();
     let piece = layer.config.build(&shapes, key.named(&layer.name))?;
-    graph.piece(&layer.name, layer.config.naming().class, piece, &from)?;
+    match &piece {
+        Piece::Layer(module) => layer.rules.give_to(&**module)?,
+        Piece::Merge(_) => layer.rules.give_to(&Flatten)?,
+    }
+    let value = graph.piece(&layer.name, layer.config.naming().class, piece, &from)?;
+    graph.regularize(value, layer.rules.activity_regularizer.clone());
     Ok(())
 }
 
@@ -137,6 +144,19 @@ inputs = ["add", "input"]
         let text = SKIP.replacen("units = 4", "units = 4\ntrainable = false", 1);
         let counts = Model::build(&recipe(&text), &[3]).unwrap().counts();
         assert_eq!((counts.total, counts.trainable, counts.non_trainable), (36, 20, 16));
+    }
+
+    #[test]
+    fn rules_reach_their_parameters_or_are_refused() {
+        let model =
+            Model::build(&recipe(&SKIP.replacen("units = 4", "units = 4\nl2 = 0.5\nmax_norm = 1.0", 1)), &[3]).unwrap();
+        let rules: Vec<_> = model.params().iter().map(|param| (param.regularizer(), param.constraint())).collect();
+        assert!(rules[0].0.is_some() && rules[0].1.is_some() && rules[1..].iter().all(|rule| *rule == (None, None)));
+        let squares = model.params()[0].value().square().unwrap().sum(&[]).unwrap().item().unwrap();
+        assert!((model.penalty().unwrap() - 0.5 * squares).abs() < 1e-6);
+        let text = SKIP.replace("type = \"add\"", "type = \"add\"\nl2 = 0.5");
+        let error = Model::build(&recipe(&text), &[3]).unwrap_err().to_string();
+        assert!(error.contains("kernel_regularizer is given, but the layer has no kernel"), "{error}");
     }
 
     #[test]

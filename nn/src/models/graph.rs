@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::core::Tensor;
 use crate::layers::{Activation, Merge};
 use crate::module::{Ctx, Module};
+use crate::optim::Regularizer;
 use crate::param::Param;
 use crate::spec::catalog::Piece;
 use crate::{Error, Result};
@@ -49,6 +50,8 @@ pub(super) struct Node {
     pub(super) shape: Vec<usize>,
     /// The last layer that reads the value, after which its memory can go.
     last_use: usize,
+    /// The penalty on the value that training adds to the loss.
+    regularizer: Option<Regularizer>,
 }
 
 impl Graph {
@@ -119,8 +122,46 @@ impl Graph {
             self.values[value].last_use = place;
         }
         // What nobody reads yet is the result, and stays.
-        self.values.push(Node { name: name.into(), class, piece, from, shape, last_use: usize::MAX });
+        self.values.push(Node {
+            name: name.into(),
+            class,
+            piece,
+            from,
+            shape,
+            last_use: usize::MAX,
+            regularizer: None,
+        });
         Ok(Value(place))
+    }
+
+    /// Lets training add a penalty on a value to the loss, or no longer: a mean over the samples of a batch, as in Keras.
+    pub fn regularize(&mut self, value: Value, regularizer: Option<Regularizer>) {
+        self.values[value.0].regularizer = regularizer;
+    }
+
+    /// [`Graph::forward_raw`], and the sum of the penalties on values, if there are any.
+    pub fn forward_penalized(&self, inputs: &[&Tensor], ctx: &Ctx) -> Result<(Tensor, Activation, Option<Tensor>)> {
+        let mut sum: Option<Tensor> = None;
+        let mut add = |node: &Node, value: &Tensor| -> Result<()> {
+            let Some(regularizer) = &node.regularizer else { return Ok(()) };
+            let samples = value.shape().first().copied().unwrap_or(1).max(1);
+            let penalty = regularizer.penalty(value)?.mul_scalar(1.0 / samples as f64)?;
+            sum = Some(match sum.take() {
+                Some(sum) => sum.add(&penalty)?,
+                None => penalty,
+            });
+            Ok(())
+        };
+        let nodes = self.values.split_last();
+        let (raw, left) = self.run(inputs, ctx, |name, value| {
+            let node = nodes.and_then(|(_, before)| before.iter().find(|node| node.name == name));
+            node.map_or(Ok(()), |node| add(node, value))
+        })?;
+        // Of the last value, what comes before its activation is known.
+        if let Some((last, _)) = nodes.filter(|(last, _)| last.regularizer.is_some()) {
+            add(last, &left.apply(&raw)?)?;
+        }
+        Ok((raw, left, sum))
     }
 
     /// The value that is called `name`.

@@ -115,6 +115,20 @@ impl Model {
         self.graph.forward_raw(&[x], ctx)
     }
 
+    /// [`Model::forward_raw`], and the sum of the penalties on layers' results, if there are any.
+    pub fn forward_penalized(&self, x: &Tensor, ctx: &Ctx) -> Result<(Tensor, Activation, Option<Tensor>)> {
+        self.graph.forward_penalized(&[x], ctx)
+    }
+
+    /// The sum of the penalties on trainable parameters, which belongs to the loss.
+    pub fn penalty(&self) -> Result<f64> {
+        let of = |param: &Param| match param.regularizer().filter(|_| param.trainable()) {
+            Some(regularizer) => Ok(regularizer.penalty(&param.value().detach())?.item()?),
+            None => Ok(0.0),
+        };
+        self.params.iter().map(of).sum()
+    }
+
     /// The result for a batch when nothing is to be learnt from it.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         no_grad(|| self.forward(x, &Ctx::eval()))

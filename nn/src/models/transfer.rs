@@ -164,8 +164,8 @@ loss = "sparse_categorical_crossentropy"
         let recipe = base();
         let optimizer = recipe.optimizer.build();
         let mut trainer =
-            Trainer::new(model, Loss::SparseCategoricalCrossentropy, Vec::new(), optimizer, RandomKey::new(1));
-        trainer.step(&crate::data::Batch { inputs, targets, size: 6 }).unwrap();
+            Trainer::new(model, Loss::SparseCategoricalCrossentropy(0.0), Vec::new(), optimizer, RandomKey::new(1));
+        trainer.step(&crate::data::Batch { inputs, targets, weights: None, size: 6 }).unwrap();
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Adam (Kingma and Ba 2015).
+//! Adam and AdamW.
 
-use gradus_core::{Gradients, Tensor, kernels::backend};
+use gradus_core::kernels::backend::Rule;
 
-use super::state::States;
-use super::{Optimizer, pair};
-use crate::{Error, Param, Result};
+use super::elementwise::Visit;
+use super::{Elementwise, Options, Setting, WeightDecay};
+use crate::Result;
+use crate::spec::Preset;
 
 /// How [`Adam`] moves weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,76 +20,112 @@ pub struct AdamOptions {
     pub epsilon: f64,
     /// Whether `epsilon` is added before the root's bias is corrected, as Keras does, or after, as PyTorch does.
     pub epsilon_inside: bool,
+    /// Whether steps are divided by the largest mean square so far (AMSGrad, Reddi et al. 2018).
+    pub amsgrad: bool,
+    /// How weights shrink by themselves.
+    pub weight_decay: WeightDecay,
 }
 
 impl AdamOptions {
     /// Keras' defaults.
     pub const fn keras() -> Self {
-        Self { learning_rate: 1e-3, beta_1: 0.9, beta_2: 0.999, epsilon: 1e-7, epsilon_inside: true }
+        let weight_decay = WeightDecay::none(Preset::Keras);
+        let (learning_rate, beta_1, beta_2, epsilon) = (1e-3, 0.9, 0.999, 1e-7);
+        Self { learning_rate, beta_1, beta_2, epsilon, epsilon_inside: true, amsgrad: false, weight_decay }
     }
 
     /// PyTorch's defaults.
     pub const fn torch() -> Self {
-        Self { epsilon: 1e-8, epsilon_inside: false, ..Self::keras() }
+        let weight_decay = WeightDecay::none(Preset::Torch);
+        Self { epsilon: 1e-8, epsilon_inside: false, weight_decay, ..Self::keras() }
     }
 }
 
-impl Default for AdamOptions {
-    fn default() -> Self {
-        Self::keras()
-    }
-}
+/// Adam (Kingma and Ba 2015): each weight's step is its mean gradient over the root of its mean squared gradient.
+pub type Adam = Elementwise<AdamOptions>;
 
-/// Adam: each weight's step is its mean gradient over the root of its mean squared gradient.
-#[derive(Debug)]
-pub struct Adam {
-    options: AdamOptions,
-    moments: States<2>,
-    steps: u64,
-}
+impl Options for AdamOptions {
+    const KIND: &'static str = "adam";
 
-impl Adam {
-    /// Adam before its first step.
-    pub fn new(options: AdamOptions) -> Self {
-        Self { options, moments: States::new(["m", "v"]), steps: 0 }
-    }
-}
-
-impl Optimizer for Adam {
-    fn step(&mut self, params: &[Param], gradients: Gradients) -> Result<()> {
-        let AdamOptions { learning_rate, beta_1: beta1, beta_2: beta2, epsilon, epsilon_inside } = self.options;
-        let pairs = pair(params, gradients)?;
-        self.steps += 1;
-        let how = backend::Adam { learning_rate, beta1, beta2, epsilon, epsilon_inside, step: self.steps };
-        for (param, gradient) in pairs {
-            let [m, v] = self.moments.of(param, self.steps)?;
-            param.update(|value| Ok(value.adam_step(&how, gradient.value()?, m, v)?))?;
-        }
-        Ok(())
+    fn preset(preset: Preset) -> Self {
+        if preset == Preset::Torch { Self::torch() } else { Self::keras() }
     }
 
     fn learning_rate(&self) -> f64 {
-        self.options.learning_rate
+        self.learning_rate
     }
 
-    fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.options.learning_rate = learning_rate;
+    fn settings(&mut self, visit: &mut Visit<'_>) -> Result<()> {
+        visit("learning_rate", Setting::Positive(&mut self.learning_rate))?;
+        visit("beta_1", Setting::Share(&mut self.beta_1))?;
+        visit("beta_2", Setting::Share(&mut self.beta_2))?;
+        visit("epsilon", Setting::Positive(&mut self.epsilon))?;
+        visit("epsilon_inside", Setting::Flag(&mut self.epsilon_inside))?;
+        visit("amsgrad", Setting::Flag(&mut self.amsgrad))?;
+        visit("weight_decay", Setting::Decay(&mut self.weight_decay))
     }
 
-    fn state(&self) -> Vec<(String, Tensor)> {
-        let mut state = self.moments.save();
-        state.push(("step".into(), Tensor::scalar(self.steps as i64)));
-        state
+    fn states(&self) -> Vec<&'static str> {
+        if self.amsgrad { vec!["m", "v", "largest_v"] } else { vec!["m", "v"] }
     }
 
-    fn load_state(&mut self, mut state: Vec<(String, Tensor)>) -> Result<()> {
-        let at = state.iter().position(|(name, _)| name == "step");
-        let steps = at.map(|at| state.swap_remove(at).1.item()).transpose()?;
-        self.moments.load(state)?;
-        let Some(steps) = steps else {
-            return Err(Error::Config("optimizer state: \"step\", the number of steps made, is missing".into()));
-        };
-        self.steps = steps as u64;
-        Ok(())
+    fn weight_decay(&self) -> WeightDecay {
+        self.weight_decay
+    }
+
+    fn rule(&self, rate: f64, step: u64) -> Rule {
+        let AdamOptions { beta_1, beta_2, epsilon, .. } = *self;
+        let mean = rate / (1.0 - beta_1.powf(step as f64));
+        let root = (1.0 - beta_2.powf(step as f64)).sqrt();
+        // Dividing the root by its correction is the same as multiplying the step with it, but for epsilon.
+        let (rate_m, root) = if self.epsilon_inside { (mean * root, 1.0) } else { (mean, 1.0 / root) };
+        Rule::Moments { beta1: beta_1, beta2: beta_2, rate_m, rate_g: 0.0, root, epsilon, largest: self.amsgrad }
+    }
+}
+
+/// How [`AdamW`] moves weights: as [`Adam`] does, with a weight decay by default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamWOptions(pub AdamOptions);
+
+impl AdamWOptions {
+    /// Keras' defaults: a decay of 0.004.
+    pub const fn keras() -> Self {
+        Self(AdamOptions { weight_decay: WeightDecay::Decoupled(0.004), ..AdamOptions::keras() })
+    }
+
+    /// PyTorch's defaults: a decay of 0.01.
+    pub const fn torch() -> Self {
+        Self(AdamOptions { weight_decay: WeightDecay::Decoupled(0.01), ..AdamOptions::torch() })
+    }
+}
+
+/// AdamW (Loshchilov and Hutter 2019): Adam with weights that shrink by themselves, not by way of their gradients.
+pub type AdamW = Elementwise<AdamWOptions>;
+
+impl Options for AdamWOptions {
+    const KIND: &'static str = "adamw";
+
+    fn preset(preset: Preset) -> Self {
+        if preset == Preset::Torch { Self::torch() } else { Self::keras() }
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.0.learning_rate
+    }
+
+    fn settings(&mut self, visit: &mut Visit<'_>) -> Result<()> {
+        self.0.settings(visit)
+    }
+
+    fn states(&self) -> Vec<&'static str> {
+        self.0.states()
+    }
+
+    fn weight_decay(&self) -> WeightDecay {
+        self.0.weight_decay
+    }
+
+    fn rule(&self, rate: f64, step: u64) -> Rule {
+        self.0.rule(rate, step)
     }
 }

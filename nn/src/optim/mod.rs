@@ -1,26 +1,59 @@
 //! Optimizers: how weights follow their gradients.
+//!
+//! An [`Update`] is what training calls: an optimizer with its schedule, clipping and all else that happens around a step.
+//! Each optimizer is an [`Elementwise`] around its numbers ([`Options`]): how a weight moves depends on its own gradients
+//! alone, so all weights of a model move in one pass over memory.
 
+mod adadelta;
+mod adagrad;
 mod adam;
+mod adamax;
+mod constraint;
+mod elementwise;
+mod lion;
+mod nadam;
+mod regularizer;
+mod rmsprop;
+mod schedule;
 mod sgd;
 mod state;
+#[cfg(test)]
+mod tests;
 mod update;
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 
+use gradus_core::kernels::backend::Adjust;
 use gradus_core::{Gradient, Gradients, Tensor};
 
 use crate::{Error, Param, Result};
 
-pub use adam::{Adam, AdamOptions};
+pub use adadelta::{Adadelta, AdadeltaOptions};
+pub use adagrad::{Adagrad, AdagradOptions};
+pub use adam::{Adam, AdamOptions, AdamW, AdamWOptions};
+pub use adamax::{Adamax, AdamaxOptions};
+pub use constraint::Constraint;
+pub use elementwise::{Elementwise, Options, Setting, Visit, WeightDecay};
+pub use lion::{Lion, LionOptions};
+pub use nadam::{Nadam, NadamOptions};
+pub use regularizer::Regularizer;
+pub use rmsprop::{RmsProp, RmsPropOptions};
+pub use schedule::{Plateau, Schedule, Warmup};
 pub use sgd::{Sgd, SgdOptions};
-pub use update::Update;
+pub use update::{Around, Average, Clip, Group, Update};
 
 /// A rule that moves weights, with what it remembers about them.
 pub trait Optimizer: Debug + Send {
     /// Moves every trainable parameter by its gradient. Names must differ: what is remembered goes by name.
     ///
     /// A trainable parameter without a gradient is an error that names it, and then nothing has moved.
-    fn step(&mut self, params: &[Param], gradients: Gradients) -> Result<()>;
+    fn step(&mut self, params: &[Param], gradients: Gradients) -> Result<()> {
+        self.advance(pair(params, gradients)?)
+    }
+
+    /// Moves parameters of different names.
+    fn advance(&mut self, moves: Vec<Move<'_>>) -> Result<()>;
 
     /// The current step size.
     fn learning_rate(&self) -> f64;
@@ -35,91 +68,58 @@ pub trait Optimizer: Debug + Send {
     fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()>;
 }
 
-/// The trainable parameters with their gradients, which leave `gradients`.
-fn pair(params: &[Param], mut gradients: Gradients) -> Result<Vec<(&Param, Gradient)>> {
-    let trainable = params.iter().filter(|param| param.trainable());
-    let found = trainable.map(|param| match gradients.take(&param.value()) {
-        Some(gradient) => Ok((param, gradient)),
-        None => Err(Error::Config(format!(
-            "no gradient for parameter {:?}: the loss was not computed from it in this step; use it, or freeze it",
-            param.name()
-        ))),
-    });
-    found.collect()
+/// A parameter that is about to move.
+#[derive(Debug)]
+pub struct Move<'a> {
+    /// The parameter.
+    pub param: &'a Param,
+    /// Its name, which no other has.
+    pub name: String,
+    /// Its gradient.
+    pub gradient: Gradient,
+    /// What is done to the gradient first.
+    pub adjust: Adjust,
+    /// The parameter's step size as a multiple of the optimizer's.
+    pub rate: f64,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ORACLE: [f32; 3] = [0.5, -0.25, 0.1];
-
-    /// Where a single weight of 1 goes with the gradients of labs' three-step oracle.
-    fn oracle(optimizer: &mut dyn Optimizer) -> f32 {
-        let param = Param::weight("w", Tensor::scalar(1f32));
-        ORACLE.iter().for_each(|&gradient| step(optimizer, &param, gradient));
-        param.value().to_vec::<f32>().unwrap()[0]
-    }
-
-    fn step(optimizer: &mut dyn Optimizer, param: &Param, gradient: f32) {
-        let loss = param.value().mul(&Tensor::scalar(gradient)).unwrap();
-        optimizer.step(std::slice::from_ref(param), loss.backward().unwrap()).unwrap();
-    }
-
-    fn heavy(nesterov: bool) -> Sgd {
-        Sgd::new(SgdOptions { learning_rate: 1e-3, momentum: 0.9, nesterov })
-    }
-
-    /// What Keras 3.15.1 gives, rounded to f32; one unit in the last place is left for the order of operations.
-    #[test]
-    fn three_steps_end_where_keras_ends() {
-        let near = |got: f32, keras: f64| assert!((f64::from(got) - keras).abs() <= 6.1e-8, "{got} is not {keras}");
-        near(oracle(&mut heavy(false)), 0.999019980430603);
-        near(oracle(&mut heavy(true)), 0.9987679719924927);
-        near(oracle(&mut Adam::new(AdamOptions::keras())), 0.9984184503555298);
-    }
-
-    #[test]
-    fn an_optimizer_goes_on_from_its_saved_state() {
-        let makers: [fn() -> Box<dyn Optimizer>; 2] =
-            [|| Box::new(heavy(true)), || Box::new(Adam::new(AdamOptions::keras()))];
-        for make in makers {
-            let param = Param::weight("w", Tensor::scalar(1f32));
-            let (mut first, mut second) = (make(), make());
-            step(&mut *first, &param, 0.5);
-            second.load_state(first.state()).unwrap();
-            step(&mut *second, &param, -0.25);
-            step(&mut *second, &param, 0.1);
-            assert_eq!(param.value().to_vec::<f32>().unwrap(), [oracle(&mut *make())]);
+impl Move<'_> {
+    /// The gradient as [`Adjust`] says, but for its limit and the weights' decay.
+    pub fn adjusted(&self) -> Result<Tensor> {
+        let Adjust { l1, l2, scale, .. } = self.adjust;
+        let (mut gradient, weights) = (self.gradient.value()?.clone(), self.param.value().detach());
+        if l1 != 0.0 {
+            gradient = gradient.add(&weights.sign()?.mul_scalar(l1)?)?;
         }
+        if l2 != 0.0 {
+            gradient = gradient.add(&weights.mul_scalar(l2)?)?;
+        }
+        Ok(if scale == 1.0 { gradient } else { gradient.mul_scalar(scale)? })
     }
 
-    #[test]
-    fn a_missing_gradient_is_an_error_and_nothing_moves() {
-        let used = Param::weight("used", Tensor::scalar(1f32));
-        let unused = Param::weight("dense.bias", Tensor::scalar(1f32));
-        let params = [used.clone(), unused.clone()];
-        let gradients = || used.value().square().unwrap().backward().unwrap();
-        let error = heavy(false).step(&params, gradients()).unwrap_err().to_string();
-        assert!(error.starts_with("no gradient for parameter \"dense.bias\""), "{error}");
-        assert_eq!(used.value().item().unwrap(), 1.0);
-        unused.set_trainable(false);
-        heavy(false).step(&params, gradients()).unwrap();
-        assert!(used.value().item().unwrap() < 1.0);
+    /// The sum of the squares of [`Move::adjusted`].
+    fn squares(&self) -> Result<f64> {
+        Ok(self.adjusted()?.square()?.sum(&[])?.item()?)
     }
+}
 
-    #[test]
-    fn two_parameters_of_one_name_are_refused() {
-        let params = [Param::weight("w", Tensor::scalar(1f32)), Param::weight("w", Tensor::scalar(1f32))];
-        let loss = params[0].value().mul(&params[1].value()).unwrap();
-        let error = heavy(false).step(&params, loss.backward().unwrap()).unwrap_err().to_string();
-        assert_eq!(error, "two parameters are called \"w\"; an optimizer tells them apart by name");
+/// The trainable parameters with their gradients, which leave `gradients`.
+fn pair(params: &[Param], mut gradients: Gradients) -> Result<Vec<Move<'_>>> {
+    let mut names = HashSet::new();
+    let mut moves = Vec::with_capacity(params.len());
+    for param in params.iter().filter(|param| param.trainable()) {
+        let name = param.name();
+        let Some(gradient) = gradients.take(&param.value()) else {
+            let text = format!(
+                "no gradient for parameter {name:?}: the loss was not computed from it in this step; use it, or freeze it"
+            );
+            return Err(Error::Config(text));
+        };
+        if !names.insert(name.clone()) {
+            let text = format!("two parameters are called {name:?}; an optimizer tells them apart by name");
+            return Err(Error::Config(text));
+        }
+        moves.push(Move { param, name, gradient, adjust: Adjust::NOTHING, rate: 1.0 });
     }
-
-    #[test]
-    fn a_state_of_another_optimizer_is_refused() {
-        let state = vec![("w/velocity".to_string(), Tensor::scalar(1f32))];
-        let error = Adam::new(AdamOptions::keras()).load_state(state).unwrap_err().to_string();
-        assert_eq!(error, "optimizer state \"w/velocity\": not one of step, PARAMETER/m, PARAMETER/v");
-    }
+    Ok(moves)
 }

@@ -1,10 +1,11 @@
 //! Stochastic gradient descent.
 
-use gradus_core::{Gradients, Tensor, kernels::backend};
+use gradus_core::kernels::backend::Rule;
 
-use super::state::States;
-use super::{Optimizer, pair};
+use super::elementwise::Visit;
+use super::{Elementwise, Options, Setting, WeightDecay};
 use crate::Result;
+use crate::spec::Preset;
 
 /// How [`Sgd`] moves weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,74 +16,62 @@ pub struct SgdOptions {
     pub momentum: f64,
     /// Whether the gradient counts as taken ahead of the step (Nesterov 1983, in the form of Sutskever et al. 2013).
     pub nesterov: bool,
+    /// Whether the velocity holds steps, as in Keras, or gradients, as in PyTorch: it matters where the step size changes.
+    pub rate_inside: bool,
+    /// How weights shrink by themselves.
+    pub weight_decay: WeightDecay,
 }
 
 impl SgdOptions {
     /// Keras' defaults: learning rate 0.01, no momentum.
     pub const fn keras() -> Self {
-        Self { learning_rate: 0.01, momentum: 0.0, nesterov: false }
+        let weight_decay = WeightDecay::none(Preset::Keras);
+        Self { learning_rate: 0.01, momentum: 0.0, nesterov: false, rate_inside: true, weight_decay }
     }
 
     /// PyTorch's defaults: learning rate 0.001, no momentum.
     pub const fn torch() -> Self {
-        Self { learning_rate: 1e-3, ..Self::keras() }
+        let weight_decay = WeightDecay::none(Preset::Torch);
+        Self { learning_rate: 1e-3, rate_inside: false, weight_decay, ..Self::keras() }
     }
 }
 
-impl Default for SgdOptions {
-    fn default() -> Self {
-        Self::keras()
-    }
-}
+/// Stochastic gradient descent (Robbins and Monro 1951): each weight goes against its gradient, with momentum if asked for
+/// (Polyak 1964).
+pub type Sgd = Elementwise<SgdOptions>;
 
-/// Stochastic gradient descent: each weight goes against its gradient, with momentum if asked for.
-///
-/// The velocity holds steps, as in Keras. PyTorch's holds gradients, which makes a difference only at the moment in which
-/// the learning rate changes.
-#[derive(Debug)]
-pub struct Sgd {
-    options: SgdOptions,
-    velocities: States<1>,
-    steps: u64,
-}
+impl Options for SgdOptions {
+    const KIND: &'static str = "sgd";
 
-impl Sgd {
-    /// Gradient descent that starts at rest.
-    pub fn new(options: SgdOptions) -> Self {
-        Self { options, velocities: States::new(["velocity"]), steps: 0 }
-    }
-}
-
-impl Optimizer for Sgd {
-    fn step(&mut self, params: &[crate::Param], gradients: Gradients) -> Result<()> {
-        let SgdOptions { learning_rate, momentum, nesterov } = self.options;
-        let how = backend::Sgd { learning_rate, momentum, nesterov };
-        self.steps += 1;
-        for (param, gradient) in pair(params, gradients)? {
-            match momentum {
-                0.0 => param.update(|value| Ok(value.descend(learning_rate, &gradient)?))?,
-                _ => {
-                    let [velocity] = self.velocities.of(param, self.steps)?;
-                    param.update(|value| Ok(value.sgd_step(&how, gradient.value()?, Some(velocity))?))?;
-                }
-            }
-        }
-        Ok(())
+    fn preset(preset: Preset) -> Self {
+        if preset == Preset::Torch { Self::torch() } else { Self::keras() }
     }
 
     fn learning_rate(&self) -> f64 {
-        self.options.learning_rate
+        self.learning_rate
     }
 
-    fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.options.learning_rate = learning_rate;
+    fn settings(&mut self, visit: &mut Visit<'_>) -> Result<()> {
+        visit("learning_rate", Setting::Positive(&mut self.learning_rate))?;
+        visit("momentum", Setting::Share(&mut self.momentum))?;
+        visit("nesterov", Setting::Flag(&mut self.nesterov))?;
+        visit("rate_inside", Setting::Flag(&mut self.rate_inside))?;
+        visit("weight_decay", Setting::Decay(&mut self.weight_decay))
     }
 
-    fn state(&self) -> Vec<(String, Tensor)> {
-        self.velocities.save()
+    fn states(&self) -> Vec<&'static str> {
+        if self.momentum == 0.0 { Vec::new() } else { vec!["velocity"] }
     }
 
-    fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()> {
-        self.velocities.load(state)
+    fn weight_decay(&self) -> WeightDecay {
+        self.weight_decay
+    }
+
+    fn rule(&self, rate: f64, _: u64) -> Rule {
+        if self.momentum == 0.0 {
+            return Rule::Descend { rate };
+        }
+        let (inner, outer) = if self.rate_inside { (rate, 1.0) } else { (1.0, rate) };
+        Rule::Momentum { momentum: self.momentum, inner, outer, nesterov: self.nesterov }
     }
 }

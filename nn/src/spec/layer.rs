@@ -7,9 +7,11 @@ use super::catalog::{self, LAYERS, Piece};
 use super::preset::suggest;
 use super::value::{Place, Value};
 use super::{Preset, Table, Writer};
-use crate::Result;
 use crate::core::RandomKey;
 use crate::layers::Activation;
+use crate::module::Module;
+use crate::optim::{Constraint, Regularizer};
+use crate::{Error, Result};
 
 /// What a layer of one type can be told: the text's side of it.
 pub trait LayerConfig: Debug + Send + Sync {
@@ -45,12 +47,99 @@ pub struct LayerSpec {
     pub trainable: bool,
     /// Whether it starts from the weights of the base's layer of the same name.
     pub from_base: bool,
+    /// What training does to its parameters besides learning.
+    pub rules: Rules,
     /// What it is.
     pub config: Arc<dyn LayerConfig>,
     /// Where it was written, for complaints.
     pub place: Place,
     /// What complaints call it: `[[layer]] number 3 ("dense_1")`.
     pub title: String,
+}
+
+/// Penalties and limits that training adds to a layer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// A penalty on the weights.
+    pub kernel_regularizer: Option<Regularizer>,
+    /// A penalty on the bias.
+    pub bias_regularizer: Option<Regularizer>,
+    /// A penalty on the layer's result, as a mean over the samples of a batch.
+    pub activity_regularizer: Option<Regularizer>,
+    /// A limit on the weights.
+    pub kernel_constraint: Option<Constraint>,
+    /// A limit on the bias.
+    pub bias_constraint: Option<Constraint>,
+}
+
+impl Rules {
+    /// Reads the rules; `l1 = 0.1`, `l2 = 0.01` and `max_norm = 1.0` are short for rules of the kernel.
+    fn read(table: &mut Table) -> Result<Self> {
+        let positive = |x: &f64| x.is_finite() && *x > 0.0;
+        let mut short = |key| table.take_if(key, "a finite number above 0", positive);
+        let (l1, l2, max_norm) = (short("l1")?, short("l2")?, short("max_norm")?);
+        let mut rules = Self {
+            kernel_regularizer: table.take_named("kernel_regularizer")?,
+            bias_regularizer: table.take_named("bias_regularizer")?,
+            activity_regularizer: table.take_named("activity_regularizer")?,
+            kernel_constraint: table.take_named("kernel_constraint")?,
+            bias_constraint: table.take_named("bias_constraint")?,
+        };
+        let brief = match (l1, l2) {
+            (None, None) => None,
+            (Some(l1), None) => Some(Regularizer::L1(l1)),
+            (None, Some(l2)) => Some(Regularizer::L2(l2)),
+            (Some(l1), Some(l2)) => Some(Regularizer::L1L2(l1, l2)),
+        };
+        if brief.is_some() && rules.kernel_regularizer.is_some() {
+            return Err(table.complain("kernel_regularizer stands beside l1 or l2, which are short for it; keep one"));
+        }
+        if max_norm.is_some() && rules.kernel_constraint.is_some() {
+            return Err(table.complain("kernel_constraint stands beside max_norm, which is short for it; keep one"));
+        }
+        rules.kernel_regularizer = rules.kernel_regularizer.or(brief);
+        rules.kernel_constraint = rules.kernel_constraint.or(max_norm.map(Constraint::MaxNorm));
+        Ok(rules)
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let mut put = |key, rule: Option<String>| {
+            if let Some(rule) = rule {
+                out.put(key, rule);
+            }
+        };
+        put("kernel_regularizer", self.kernel_regularizer.as_ref().map(Regularizer::to_string));
+        put("bias_regularizer", self.bias_regularizer.as_ref().map(Regularizer::to_string));
+        put("activity_regularizer", self.activity_regularizer.as_ref().map(Regularizer::to_string));
+        put("kernel_constraint", self.kernel_constraint.as_ref().map(Constraint::to_string));
+        put("bias_constraint", self.bias_constraint.as_ref().map(Constraint::to_string));
+    }
+
+    /// Gives the parameters of `layer` their rules.
+    ///
+    /// # Errors
+    /// If a rule is for a parameter that the layer does not have.
+    pub fn give_to(&self, layer: &dyn Module) -> Result<()> {
+        let rules = [
+            ("kernel", &self.kernel_regularizer, &self.kernel_constraint),
+            ("bias", &self.bias_regularizer, &self.bias_constraint),
+        ];
+        let mut names = Vec::new();
+        layer.params(&mut |name, param| {
+            if let Some((_, regularizer, constraint)) = rules.iter().find(|(of, ..)| *of == name) {
+                param.set_regularizer((*regularizer).clone());
+                param.set_constraint((*constraint).clone());
+            }
+            names.push(name.to_string());
+        });
+        for (of, regularizer, constraint) in rules {
+            if (regularizer.is_some() || constraint.is_some()) && !names.iter().any(|name| name == of) {
+                let key = if regularizer.is_some() { "regularizer" } else { "constraint" };
+                return Err(Error::Config(format!("{of}_{key} is given, but the layer has no {of}")));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl LayerSpec {
@@ -87,6 +176,7 @@ impl LayerSpec {
         if name.is_empty() {
             table.title = format!("{} ({kind:?})", table.title);
         }
+        let rules = Rules::read(&mut table)?;
         let config = match LAYERS.iter().find(|layer| layer.name == kind || layer.also.contains(&kind.as_str())) {
             Some(layer) => (layer.read)(&mut table, preset)?,
             // An activation's name is a layer type too, as it is a class in Keras.
@@ -98,7 +188,7 @@ impl LayerSpec {
         };
         let title = table.title.clone();
         table.finish()?;
-        Ok(Self { named: !name.is_empty(), name, inputs, trainable, from_base, config, place, title })
+        Ok(Self { named: !name.is_empty(), name, inputs, trainable, from_base, rules, config, place, title })
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -114,6 +204,7 @@ impl LayerSpec {
         if self.from_base {
             out.put("weights", "base");
         }
+        self.rules.write(out);
         self.config.write(out);
     }
 }

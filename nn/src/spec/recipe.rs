@@ -209,6 +209,79 @@ epochs = 2
     }
 
     #[test]
+    fn the_whole_vocabulary_of_training_reads_back_as_itself() {
+        let rules = "l1 = 0.1\nl2 = 0.01\nbias_regularizer = \"l2\"\nactivity_regularizer = \"l1(1e-4)\"\nmax_norm = 3.0\n\
+                     bias_constraint = \"min_max_norm\"";
+        let base = TEXT
+            .replace("units = 300", &format!("units = 300\n{rules}"))
+            .replace("epochs = 2", "epochs = 2\nlabel_smoothing = 0.1\nclass_weight = [1, 2.5]");
+        for kind in crate::spec::Kind::NAMES {
+            for schedule in crate::optim::Schedule::NAMES {
+                let numbers = match *schedule {
+                    "constant" | "plateau" => "",
+                    "piecewise" => "boundaries = [3, 9]\nvalues = [0.1, 0.2, 0.3]",
+                    "power" | "exponential" | "step" => "decay_steps = 20\nrate = 0.5",
+                    _ => "steps = 30",
+                };
+                let around =
+                    "global_clipnorm = 1\ngradient_accumulation_steps = 4\nema_momentum = 0.9\nweight_decay = 0.1";
+                let text = base.replace(
+                    "kind = \"sgd\"\nlr = 1e-3",
+                    &format!("kind = \"{kind}\"\n{around}\n[optimizer.schedule]\nkind = \"{schedule}\"\n{numbers}\nwarmup_steps = 5\n[[optimizer.group]]\nmatch = \"dense.*\"\nlearning_rate_scale = 0.1"),
+                );
+                let recipe = read(&text);
+                let again = read(&recipe.to_toml());
+                assert_eq!((&again.optimizer, &again.train), (&recipe.optimizer, &recipe.train));
+                assert_eq!(again.layers[1].rules, recipe.layers[1].rules);
+                assert_eq!((recipe.optimizer.kind(), recipe.optimizer.around.schedule.name()), (*kind, *schedule));
+                assert_eq!(recipe.layers[1].rules.kernel_regularizer.as_ref().unwrap().to_string(), "l1_l2(0.1, 0.01)");
+            }
+        }
+    }
+
+    #[test]
+    fn slips_in_the_vocabulary_of_training_are_found_with_their_place() {
+        let optimizer = |more: &str| complaint("lr = 1e-3", &format!("lr = 1e-3\n{more}"));
+        let layer = |more: &str| complaint("units = 300", &format!("units = 300\n{more}"));
+        let train = |more: &str| complaint("epochs = 2", &format!("epochs = 2\n{more}"));
+        for (got, wanted) in [
+            (
+                complaint("\"sgd\"", "\"adamv\""),
+                "r.toml:18:8: kind = \"adamv\" in [optimizer]: unknown optimizer; did you mean \"adam\"?",
+            ),
+            (optimizer("beta_1 = 0.9"), "r.toml:20:1: unknown key \"beta_1\" in [optimizer]"),
+            (optimizer("clipnorm = 1\nclipvalue = 2"), "keep one"),
+            (optimizer("schedule = { kind = \"expo\", rate = 1, steps = 2 }"), "unknown schedule"),
+            (
+                optimizer("schedule = { kind = \"exponential\", rate = 0.1 }"),
+                "[optimizer.schedule] lacks steps: a finite number above 0",
+            ),
+            (
+                optimizer("schedule = { kind = \"piecewise\", boundaries = [1], values = [1] }"),
+                "one more than boundaries",
+            ),
+            (
+                optimizer("[[optimizer.group]]\nmatch = \"a*\""),
+                "[[optimizer.group]] number 1 lacks learning_rate_scale",
+            ),
+            (
+                layer("l2 = -1"),
+                "r.toml:12:6: l2 = -1 in [[layer]] number 2 (\"dense\"): must be a finite number above 0",
+            ),
+            (layer("kernel_regularizer = \"l3\""), "unknown regularizer \"l3\"; did you mean \"l1\"?"),
+            (layer("l2 = 0.1\nkernel_regularizer = \"l1\""), "kernel_regularizer stands beside l1 or l2"),
+            (layer("kernel_constraint = \"max_norm(0)\""), "max must be above 0"),
+            (train("label_smoothing = 1"), "must be a number from 0 up to but without 1"),
+            (train("class_weight = []"), "a list of finite numbers of 0 or more, one for each class"),
+        ] {
+            assert!(got.contains(wanted), "{got}\nlacks\n{wanted}");
+        }
+        let mse = TEXT.replace("\"sparse_categorical_crossentropy\"", "\"mse\"\nlabel_smoothing = 0.1");
+        let error = Recipe::parse(&mse, "r.toml").unwrap_err().to_string();
+        assert!(error.contains("loss mean_squared_error has no labels to smooth"), "{error}");
+    }
+
+    #[test]
     fn every_recipe_of_the_command_line_reads_back_as_itself() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/recipes");
         let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

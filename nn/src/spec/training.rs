@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::checkpoint::CheckpointSpec;
-use super::optimizer::fill;
+use super::optimizer::{fill, share};
 use super::reader::FromValue;
 use super::value::{Node, Value};
 use super::{Table, Writer};
@@ -27,14 +27,27 @@ pub struct TrainSpec {
     pub early_stop: Option<EarlyStop>,
     /// How often the training is saved.
     pub checkpoint: CheckpointSpec,
+    /// How much the loss of a sample counts in training, by the number of its class; empty if all count the same.
+    pub class_weight: Vec<f64>,
 }
 
 impl TrainSpec {
     pub(super) fn read(mut table: Table) -> Result<Self> {
         let one = "a whole number of 1 or more";
-        let Some(loss) = table.take_named("loss")? else {
+        let Some(mut loss) = table.take_named::<Loss, _>("loss")? else {
             return Err(table.lacks("loss", &format!("one of {}", Loss::NAMES.join(", "))));
         };
+        if let Some(share) = share(&mut table, "label_smoothing")? {
+            let name = loss.name();
+            let Some(place) = loss.label_smoothing() else {
+                return Err(table
+                    .complain(format!("label_smoothing: loss {name} has no labels to smooth; take a crossentropy")));
+            };
+            *place = share;
+        }
+        let weights = "a list of finite numbers of 0 or more, one for each class";
+        let allowed = |list: &Vec<f64>| !list.is_empty() && list.iter().all(|x| x.is_finite() && *x >= 0.0);
+        let class_weight = table.take_if("class_weight", weights, allowed)?.unwrap_or_default();
         let epochs = table.take_if("epochs", one, |&n: &usize| n > 0)?.unwrap_or(1);
         let batch = table.take_if("batch", one, |&n: &usize| n > 0)?.unwrap_or(32);
         let metrics = match table.take_node("metrics") {
@@ -54,7 +67,7 @@ impl TrainSpec {
         let early_stop = table.take_table("early_stop")?.map(read_early_stop).transpose()?;
         let checkpoint = table.take_table("checkpoint")?.map(CheckpointSpec::read).transpose()?.unwrap_or_default();
         table.finish()?;
-        Ok(Self { loss, epochs, batch, metrics, early_stop, checkpoint })
+        Ok(Self { loss, epochs, batch, metrics, class_weight, early_stop, checkpoint })
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -62,6 +75,9 @@ impl TrainSpec {
         out.put_named("loss", &self.loss);
         out.put_number("epochs", self.epochs);
         out.put_number("batch", self.batch);
+        if !self.class_weight.is_empty() {
+            out.put("class_weight", self.class_weight.clone());
+        }
         out.put("metrics", self.metrics.iter().map(Metric::to_string).collect::<Vec<_>>());
         if let Some(rule) = &self.early_stop {
             out.table("train.early_stop");

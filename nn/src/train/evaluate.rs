@@ -68,7 +68,7 @@ impl Sums {
     }
 }
 
-/// The loss and the metrics of `model` on everything that `loader` holds, without training.
+/// The loss, penalties included, and the metrics of `model` on everything that `loader` holds, without training.
 pub fn evaluate(model: &Model, loss: &Loss, metrics: &[Metric], loader: &Loader) -> Result<Evaluation> {
     measure(model, loss, metrics, loader, &mut None)
 }
@@ -94,10 +94,13 @@ fn measure(
 ) -> Result<Evaluation> {
     let mut sums = Sums::new(metrics);
     no_grad(|| {
+        let penalty = model.penalty()?;
         for batch in loader.epoch(0) {
             let batch = batch?;
-            let (raw, left) = model.forward_raw(&batch.inputs, &Ctx::eval())?;
-            let value = loss.value(&raw, &left, &batch.targets)?.item()?;
+            let (raw, left, activity) = model.forward_penalized(&batch.inputs, &Ctx::eval())?;
+            let activity = activity.map_or(Ok(0.0), |activity| activity.item())?;
+            let value =
+                loss.weighted(&raw, &left, &batch.targets, batch.weights.as_ref())?.item()? + penalty + activity;
             let counts = metrics.iter().map(|metric| metric.count(&raw, &left, &batch.targets));
             sums.add(value, counts.collect::<Result<Vec<_>>>()?, batch.size);
             if let Some(predictions) = predictions {

@@ -22,6 +22,8 @@ use crate::{Error, Result};
 pub struct Trainer<'a> {
     pub(super) model: &'a Model,
     loss: Loss,
+    /// How much a sample counts, by the number of its class; empty if all count the same.
+    class_weight: Vec<f64>,
     metrics: Vec<Metric>,
     pub(super) update: Update,
     /// Where dropout and its kind draw from; every step gets a stream of its own.
@@ -36,7 +38,18 @@ impl<'a> Trainer<'a> {
     /// Trains `model` to make `loss` small; `update` is an optimizer, or an [`Update`] around one.
     pub fn new(model: &'a Model, loss: Loss, metrics: Vec<Metric>, update: impl Into<Update>, key: RandomKey) -> Self {
         let (progress, best_weights) = (Progress::default(), NamedTensors::new());
-        Self { model, loss, metrics, update: update.into(), key, early_stop: None, progress, best_weights }
+        let class_weight = Vec::new();
+        Self {
+            model,
+            loss,
+            class_weight,
+            metrics,
+            update: update.into(),
+            key,
+            early_stop: None,
+            progress,
+            best_weights,
+        }
     }
 
     /// Trains `model` as `recipe` says.
@@ -44,7 +57,13 @@ impl<'a> Trainer<'a> {
         let train = &recipe.train;
         let key = RandomKey::new(recipe.seed).named("steps");
         let trainer = Self::new(model, train.loss.clone(), train.metrics.clone(), recipe.optimizer.build(), key);
-        Self { early_stop: train.early_stop.clone(), ..trainer }
+        Self { class_weight: train.class_weight.clone(), early_stop: train.early_stop.clone(), ..trainer }
+    }
+
+    /// Lets the loss of each sample count in training as its class does, by number; see [`Loss::weighted`].
+    pub fn class_weight(mut self, weights: Vec<f64>) -> Self {
+        self.class_weight = weights;
+        self
     }
 
     /// What moves the weights: for its state, and for changing its rate.
@@ -57,12 +76,20 @@ impl<'a> Trainer<'a> {
         self.key.numbered(self.progress.history.steps as u64)
     }
 
-    /// Learns from one batch. Gives the loss before the update, and the sum of each metric over the batch.
+    /// Learns from one batch. Gives the loss before the update, with all penalties as in Keras, and the sum of each metric over
+    /// the batch.
+    ///
+    /// Only penalties on layers' results are part of the graph: the slopes of those on weights are added in the pass that
+    /// moves the weights, and cost nothing where there are none.
     pub fn step(&mut self, batch: &Batch) -> Result<(f64, Vec<f64>)> {
         let ctx = Ctx::train(self.step_key());
-        let (raw, left) = self.model.forward_raw(&batch.inputs, &ctx)?;
-        let loss = self.loss.value(&raw, &left, &batch.targets)?;
-        let value = loss.item()?;
+        let (raw, left, activity) = self.model.forward_penalized(&batch.inputs, &ctx)?;
+        let weights = self.sample_weights(batch)?;
+        let mut loss = self.loss.weighted(&raw, &left, &batch.targets, weights.as_ref())?;
+        if let Some(activity) = activity {
+            loss = loss.add(&activity)?;
+        }
+        let value = loss.item()? + self.model.penalty()?;
         // Not to hold on to the graph, whose weights are about to change in place.
         let raw = { raw }.detach();
         let counts =
@@ -74,6 +101,32 @@ impl<'a> Trainer<'a> {
         self.progress.history.steps += 1;
         self.progress.history.samples += batch.size;
         Ok((value, counts))
+    }
+
+    /// How much each sample of a batch counts: as itself and as its class says. `None` if all count the same.
+    fn sample_weights(&self, batch: &Batch) -> Result<Option<Tensor>> {
+        if self.class_weight.is_empty() {
+            return Ok(batch.weights.clone());
+        }
+        let targets = &batch.targets;
+        let classes = match (targets.dtype(), targets.shape()) {
+            (DType::I64, _) => targets.reshape(&[batch.size])?,
+            (_, [_, columns]) if *columns > 1 => targets.argmax(-1)?,
+            _ => targets.reshape(&[targets.len()])?.to_dtype(DType::I64)?,
+        };
+        let (count, given) = (self.class_weight.len(), self.class_weight.iter().map(|&weight| weight as f32));
+        let table = Tensor::from_slice(&given.collect::<Vec<_>>(), &[count])?.to_device(targets.device())?;
+        let highest = classes.max(&[])?.item()?;
+        if highest >= count as f64 {
+            return Err(Error::Config(format!(
+                "class_weight: there are {count} weights, and a sample of class {highest}; give one for each class, from 0 on"
+            )));
+        }
+        let weights = table.index_select(&classes, 0)?;
+        Ok(Some(match &batch.weights {
+            Some(own) => weights.mul(own)?,
+            None => weights,
+        }))
     }
 
     /// Learns from everything that `train` holds until `epochs` epochs are done, and measures on `val` after each.
@@ -102,7 +155,9 @@ impl<'a> Trainer<'a> {
         }
         if stop {
             self.progress.history.ended = Ended::Stopped;
-        } else if !self.best_weights.is_empty() {
+        } else if self.best_weights.is_empty() {
+            self.update.finish(self.model.params())?;
+        } else {
             self.model.set_weights(std::mem::take(&mut self.best_weights), "the best epoch")?;
         }
         let history = self.progress.history.clone();
@@ -151,7 +206,7 @@ impl<'a> Trainer<'a> {
         let seconds = before + began.elapsed().as_secs_f64();
         let train = now.sums.means().clone();
         let report = EpochReport { epoch, train, val, train_seconds: now.seconds, seconds };
-        self.update.epoch_end(&report.values());
+        self.update.epoch_end(&report.values())?;
         self.finish_epoch(&report)?;
         Ok(tell(&Event::EpochEnd(&report), self))
     }
@@ -178,7 +233,7 @@ impl<'a> Trainer<'a> {
         match self.model.output_shape() {
             &[outputs] if outputs > 1 => loader.set().check_labels(outputs),
             // One probability tells two classes apart.
-            [1] if matches!(self.loss, Loss::BinaryCrossentropy | Loss::BinaryCrossentropyLogits) => {
+            [1] if matches!(self.loss, Loss::BinaryCrossentropy(_) | Loss::BinaryCrossentropyLogits(_)) => {
                 loader.set().check_labels(2)
             }
             _ => Ok(()),

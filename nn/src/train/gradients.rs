@@ -29,7 +29,7 @@ mod tests {
         let model = Model::build(&Recipe::parse(text, "r.toml").unwrap(), &[1]).unwrap();
         let before = model.weights_sha256().unwrap();
         let column = |values: &[f32]| Tensor::from_slice(values, &[values.len(), 1]).unwrap();
-        let batch = Batch { inputs: column(&[1.0, 3.0]), targets: column(&[2.0, 4.0]), size: 2 };
+        let batch = Batch { inputs: column(&[1.0, 3.0]), targets: column(&[2.0, 4.0]), weights: None, size: 2 };
         let found = gradients(&model, &Loss::MeanSquaredError, &batch).unwrap();
         // d/dw mean((wx - t)²) = -2 mean(x t) at w = 0, and -2 mean(t) for the bias.
         let numbers: Vec<(&str, f64)> =

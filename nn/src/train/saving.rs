@@ -95,7 +95,7 @@ mod tests {
         let model = Model::build(&recipe, &[32]).unwrap();
         let inputs = Tensor::from_slice(&[0.5f32; 16 * 32], &[16, 32]).unwrap();
         let targets = Tensor::from_slice(&[1i64; 16], &[16]).unwrap();
-        let batch = Batch { inputs, targets, size: 16 };
+        let batch = Batch { inputs, targets, weights: None, size: 16 };
         let before = model.weights_sha256().unwrap();
         let Saving { frozen, whole } = Saving::measure(&recipe, &model, &batch).unwrap().unwrap();
         assert_eq!(model.weights_sha256().unwrap(), before);

@@ -122,12 +122,13 @@ impl<T> Parts<T> {
         self.start.wrapping_add(at)
     }
 
-    /// The elements from `start` on, at most `len`.
+    /// The elements from `start` on, at most `len`, and as many as there are.
     ///
     /// # Safety
     /// The slice that [`Parts::new`] got is still borrowed, and no other part that is in use overlaps this one.
     #[expect(clippy::mut_from_ref, reason = "parts do not overlap")]
     pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
+        let start = start.min(self.len);
         let len = len.min(self.len - start);
         // SAFETY: the part lies within the slice; the rest is the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }

@@ -1,8 +1,9 @@
 //! The rows of what layers, losses and optimizers do in few passes.
 
 use super::{MILLION, noise, one};
-use crate::core::kernels::backend::{Adam, Normalize, Sgd};
+use crate::core::kernels::backend::{Adjust, Normalize, Rule};
 use crate::core::kernels::{Unary, View};
+use crate::core::ops::step::{Step, update};
 use crate::core::{Buffer, Result, Tensor};
 use crate::profile::operation::{Operation, Scale, bytes, indices, uniform};
 
@@ -162,31 +163,20 @@ pub fn norms() -> Vec<Operation> {
 pub fn steps() -> Vec<Operation> {
     // The first layer of the labs' dense networks, and a million weights.
     const WEIGHTS: &[&[usize]] = &[&[784, 300], MILLION];
-    const ADAM: Adam =
-        Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, epsilon_inside: true, step: 10 };
-    const SGD: Sgd = Sgd { learning_rate: 1e-3, momentum: 0.0, nesterov: false };
-    const HEAVY: Sgd = Sgd { momentum: 0.9, ..SGD };
+    const SGD: Rule = Rule::Descend { rate: 1e-3 };
+    const HEAVY: Rule = Rule::Momentum { momentum: 0.9, inner: 1e-3, outer: 1.0, nesterov: false };
+    const ADAM: Rule =
+        Rule::Moments { beta1: 0.9, beta2: 0.999, rate_m: 1e-3, rate_g: 0.0, root: 1.0, epsilon: 1e-7, largest: false };
     // Weights, gradient and state; the last of four is a mean of squares.
-    let row = |name, primitive, count, run: fn(&mut [Tensor]) -> Result<Vec<Tensor>>| {
+    let row = |name, count, rule| {
         let inputs =
             move |s: &[usize]| (0..count).map(|i| uniform(s, if i == 3 { 0.0 } else { -1.0 }, 1.0, i)).collect();
-        Operation::new(name, primitive, "..", WEIGHTS, inputs, run).exact_to(Scale::Largest, 2e-6)
+        let run = move |x: &mut [Tensor]| {
+            let [weights, gradient, states @ ..] = x else { unreachable!("two inputs or more were made") };
+            update(vec![Step { weights, gradient, states, adjust: Adjust::NOTHING, rule }])?;
+            Ok(std::iter::once(&*weights).chain(&*states).cloned().collect())
+        };
+        Operation::new(name, "update", "..", WEIGHTS, inputs, run).exact_to(Scale::Largest, 2e-6)
     };
-    vec![
-        row("sgd", "sgd_step", 2, |x| {
-            let [w, g] = x else { unreachable!("two inputs were made") };
-            w.sgd_step(&SGD, g, None)?;
-            Ok(vec![w.clone()])
-        }),
-        row("sgd_momentum", "sgd_step", 3, |x| {
-            let [w, g, v] = x else { unreachable!("three inputs were made") };
-            w.sgd_step(&HEAVY, g, Some(v))?;
-            Ok(vec![w.clone(), v.clone()])
-        }),
-        row("adam", "adam_step", 4, |x| {
-            let [w, g, m, v] = x else { unreachable!("four inputs were made") };
-            w.adam_step(&ADAM, g, m, v)?;
-            Ok(vec![w.clone(), m.clone(), v.clone()])
-        }),
-    ]
+    vec![row("sgd", 2, SGD), row("sgd_momentum", 3, HEAVY), row("adam", 4, ADAM)]
 }
