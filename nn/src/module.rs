@@ -24,6 +24,13 @@ pub trait Module: Debug + Send + Sync {
         _ = visit;
     }
 
+    /// Learns before the training what the layer must know of the data; `walk` shows it what will be its inputs. Most need nothing,
+    /// and do not look.
+    fn adapt(&self, walk: &mut Walk<'_>) -> Result<()> {
+        _ = walk;
+        Ok(())
+    }
+
     /// How many multiply-adds the products with weights take for one sample of shape `input`; other work counts as nothing.
     fn multiply_adds(&self, input: &[usize]) -> usize {
         _ = input;
@@ -33,6 +40,9 @@ pub trait Module: Debug + Send + Sync {
     /// The shape of one sample of the result for samples of shape `input`; an error if the module cannot take them.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
 }
+
+/// Shows a layer its inputs, batch by batch, once through all data each time it is called.
+pub type Walk<'a> = dyn FnMut(&mut dyn FnMut(&Tensor) -> Result<()>) -> Result<()> + 'a;
 
 /// What a module must know about the pass: dropout and batch norm never guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

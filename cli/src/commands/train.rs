@@ -123,11 +123,8 @@ pub fn train(
     };
     let mut samples = Samples::load(&recipe, place.as_deref())?;
     terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
-    let model = Model::build(&recipe, samples.train.sample_shape())?;
+    let model = nn::train::start(&recipe, &samples.train, base.as_ref())?;
     samples.check_outputs(&model, &recipe)?;
-    if let Some(base) = &base {
-        model.take_weights(base)?;
-    }
     model.to_device(device)?;
     if args.dry_run {
         return dry_run(&recipe, &model, &samples, terminal);

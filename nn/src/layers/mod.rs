@@ -5,6 +5,7 @@ mod batch_norm;
 mod dense;
 mod dropout;
 mod merge;
+mod normalization;
 mod reshape;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -14,4 +15,5 @@ pub use batch_norm::{BatchNorm, BatchNormOptions};
 pub use dense::{Dense, DenseOptions};
 pub use dropout::Dropout;
 pub use merge::Merge;
+pub use normalization::Normalization;
 pub use reshape::{Flatten, Reshape};

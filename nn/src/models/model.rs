@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Graph;
 use crate::core::{Device, Tensor, no_grad};
+use crate::data::Loader;
 use crate::format::safetensors;
 use crate::layers::Activation;
 use crate::module::{Ctx, Module};
@@ -132,6 +133,33 @@ impl Model {
     /// The result for a batch when nothing is to be learnt from it.
     pub fn predict(&self, x: &Tensor) -> Result<Tensor> {
         no_grad(|| self.forward(x, &Ctx::eval()))
+    }
+
+    /// Lets the layers that must know the data before the training look at them, from the first layer to the last: see
+    /// [`Module::adapt`]. Frozen ones keep what they know.
+    pub fn adapt(&self, data: &Loader) -> Result<()> {
+        let nodes = self.graph.nodes();
+        for node in nodes {
+            let (Some(Piece::Layer(layer)), [from, ..]) = (&node.piece, node.from.as_slice()) else { continue };
+            let from = &nodes[*from];
+            layer.adapt(&mut |look| {
+                no_grad(|| {
+                    for batch in data.epoch(0) {
+                        let inputs = batch?.inputs;
+                        match from.piece {
+                            None => look(&inputs)?,
+                            Some(_) => {
+                                _ = self.graph.run(&[&inputs], &Ctx::eval(), |name, y| {
+                                    if name == from.name { look(y) } else { Ok(()) }
+                                })?
+                            }
+                        }
+                    }
+                    Ok(())
+                })
+            })?;
+        }
+        Ok(())
     }
 
     /// Moves every parameter to `device`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::optimizer::{fill, share};
 use super::{LayerConfig, Naming, Preset, Table, Writer};
 use crate::core::RandomKey;
-use crate::layers::{Activation, BatchNorm, BatchNormOptions, Dense, DenseOptions, Dropout, Flatten, Merge, Reshape};
+use crate::layers::{
+    Activation, BatchNorm, BatchNormOptions, Dense, DenseOptions, Dropout, Flatten, Merge, Normalization, Reshape,
+};
 use crate::module::Module;
 use crate::{Error, Result};
 
@@ -63,6 +65,12 @@ pub const LAYERS: &[LayerType] = &[
         also: &["batch_normalization"],
         about: "every feature with mean 0 and variance 1 over the batch; momentum, epsilon, center, scale, axis",
         read: read_batch_norm,
+    },
+    LayerType {
+        name: "normalization",
+        also: &["standardize"],
+        about: "every feature with mean 0 and variance 1 over the training data, learnt before the training",
+        read: |_, _| Ok(Arc::new(NormalizationConfig)),
     },
     LayerType { name: "add", also: &[], about: "the sum of several layers", read: |_, _| Ok(Arc::new(Merge::Add)) },
     LayerType {
@@ -286,6 +294,26 @@ impl LayerConfig for BatchNormConfig {
         let missing =
             || Error::Config(format!("a batch of samples of shape {shape:?} has no axis {axis} for features"));
         layer(BatchNorm::new(*features.ok_or_else(missing)?, self.options.clone())?)
+    }
+}
+
+#[derive(Debug)]
+struct NormalizationConfig;
+
+impl LayerConfig for NormalizationConfig {
+    fn naming(&self) -> Naming {
+        Naming { kind: "normalization", class: "Normalization", auto: "normalization" }
+    }
+
+    fn write(&self, _: &mut Writer) {}
+
+    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
+        let [.., features] = one(inputs)? else {
+            return Err(Error::Config(
+                "a sample is a single number here; normalization needs at least a row of them".into(),
+            ));
+        };
+        layer(Normalization::new(*features)?)
     }
 }
 

@@ -17,7 +17,7 @@ pub use evaluate::{Evaluation, evaluate, examine};
 pub use events::{Control, Ended, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
 pub use gradients::gradients;
-pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, training_batches};
+pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, start, training_batches};
 pub use phase::Phase;
 pub use saving::{Saving, StepCost};
 pub use trial::Trial;

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::core::RandomKey;
 use crate::data::{Dataset, Loader, Scale, Split};
+use crate::models::Model;
 use crate::spec::Recipe;
 
 /// How many samples are measured at once: measuring needs no gradients, so more than in training pay.
@@ -52,6 +53,17 @@ impl Parts {
             test: test.map(relabel).transpose()?,
         })
     }
+}
+
+/// The model of a recipe as its training begins: fresh weights, layers that must know the data adapted to `train`, and the weights
+/// of `base` where the recipe starts from them.
+pub fn start(recipe: &Recipe, train: &Dataset, base: Option<&Model>) -> Result<Model> {
+    let model = Model::build(recipe, train.sample_shape())?;
+    model.adapt(&evaluation_batches(recipe, train, EVALUATION_BATCH)?)?;
+    if let Some(base) = base {
+        model.take_weights(base)?;
+    }
+    Ok(model)
 }
 
 /// Batches for training: of the recipe's size, and in another order in every epoch unless it says otherwise.

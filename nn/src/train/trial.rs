@@ -1,7 +1,7 @@
 //! A recipe trained and tested in one call.
 
 use super::{EVALUATION_BATCH, Evaluation, History, Listener, Parts, Trainer, evaluate};
-use super::{evaluation_batches, training_batches};
+use super::{evaluation_batches, start, training_batches};
 use crate::Result;
 use crate::core::Device;
 use crate::models::Model;
@@ -28,10 +28,7 @@ impl Trial {
         device: Device,
         listeners: &mut [&mut dyn Listener],
     ) -> Result<Self> {
-        let model = Model::build(recipe, parts.train.sample_shape())?;
-        if let Some(base) = base {
-            model.take_weights(base)?;
-        }
+        let model = start(recipe, &parts.train, base)?;
         model.to_device(device)?;
         let training = training_batches(recipe, &parts.train)?.on(device);
         let measuring = |set| evaluation_batches(recipe, set, EVALUATION_BATCH).map(|loader| loader.on(device));
