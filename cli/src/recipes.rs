@@ -25,6 +25,7 @@ bundled![
     "init-sgd",
     "init-adam",
     "fashion-8",
+    "fashion-dropout",
     "sandals-shirts",
     "sandals-shirts-transfer",
     "ffn-mnist",
