@@ -16,7 +16,7 @@ use super::fused::with_real;
 use super::math::{Real, total, total_of_two};
 use super::read::for_parts;
 use super::simd::mul_add;
-use super::threads::{Block, GRAIN, for_blocks};
+use super::threads::{Block, GRAIN, OnBlock, for_blocks};
 use crate::backend::Normalize;
 use crate::buffer::scratch::Scratch;
 use crate::{Buffer, DType, Element, Error, Layout, Result, View};
@@ -259,12 +259,7 @@ impl Shape {
     }
 
     /// Calls `block` for pieces of `y` with where each begins, or `run` for each run with its feature.
-    fn for_each<T: Real>(
-        self,
-        y: &mut [T],
-        block: &(dyn Fn(Range<usize>, Range<usize>, &mut Block<'_, T>) + Sync),
-        run: &(dyn Fn(usize, usize, &mut [T]) + Sync),
-    ) {
+    fn for_each<T: Real>(self, y: &mut [T], block: &OnBlock<'_, T>, run: &(dyn Fn(usize, usize, &mut [T]) + Sync)) {
         let Self { features, inner, .. } = self;
         if inner == 1 {
             return for_blocks(y, features, self.cut(), block);

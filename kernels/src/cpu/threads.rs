@@ -191,14 +191,12 @@ pub fn column_blocks<T: Send>(y: &mut [T], width: usize, columns: usize) -> impl
     })
 }
 
+/// What computes a block of a matrix: its rows, its columns, and the block.
+pub type OnBlock<'a, T> = dyn Fn(Range<usize>, Range<usize>, &mut Block<'_, T>) + Sync + 'a;
+
 /// Calls `f(rows, columns, block)` for blocks of at most `rows` rows and `columns` columns that cover the row-major matrix `y`
 /// of `width` columns; blocks of the same columns follow each other.
-pub fn for_blocks<T: Send>(
-    y: &mut [T],
-    width: usize,
-    (rows, columns): (usize, usize),
-    f: &(dyn Fn(Range<usize>, Range<usize>, &mut Block<'_, T>) + Sync),
-) {
+pub fn for_blocks<T: Send>(y: &mut [T], width: usize, (rows, columns): (usize, usize), f: &OnBlock<'_, T>) {
     if y.is_empty() {
         return;
     }
@@ -218,14 +216,13 @@ pub fn for_blocks<T: Send>(
     });
 }
 
+/// What computes a part of a row: which row, where the part begins, and a slice of each of the row's arrays.
+pub type OnRows<'a, T, const N: usize> = dyn Fn(usize, usize, [&mut [T]; N]) + Sync + 'a;
+
 /// Calls `f(row, start, parts)` for parts of rows, each of which is some slices of one length or none: their elements from
 /// `start` on. Together the parts cover all rows. Work is cut as if the rows stood one after the other, so that many short
 /// ones are as little trouble as a long one; `cost` is what [`chunk_len`] wants to know.
-pub fn for_rows<T: Send, const N: usize>(
-    rows: &mut [[&mut [T]; N]],
-    cost: usize,
-    f: &(dyn Fn(usize, usize, [&mut [T]; N]) + Sync),
-) {
+pub fn for_rows<T: Send, const N: usize>(rows: &mut [[&mut [T]; N]], cost: usize, f: &OnRows<'_, T, N>) {
     let mut ends = Vec::with_capacity(rows.len());
     let mut parts = Vec::with_capacity(rows.len());
     for row in rows {

@@ -30,7 +30,7 @@ impl AdadeltaOptions {
     /// PyTorch's defaults.
     pub const fn torch() -> Self {
         let weight_decay = WeightDecay::none(Preset::Torch);
-        Self { learning_rate: 1.0, rho: 0.9, epsilon: 1e-6, weight_decay, ..Self::keras() }
+        Self { learning_rate: 1.0, rho: 0.9, epsilon: 1e-6, weight_decay }
     }
 }
 

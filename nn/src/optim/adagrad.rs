@@ -38,7 +38,6 @@ impl AdagradOptions {
             epsilon: 1e-10,
             epsilon_inside: false,
             weight_decay,
-            ..Self::keras()
         }
     }
 }

@@ -34,16 +34,18 @@ macro_rules! in_columns {
 
 crate::simd! {
     /// `y`, and the mean and the variance of each column of `x`, whose rows are `stride` apart.
-    fn forward<T>(x: &[T], stride: usize, y: &mut Block<'_, T>, rows: [&[T]; 2], epsilon: f64, mean: &mut [T], variance: &mut [T])
+    fn forward<T>(x: &[T], stride: usize, y: &mut Block<'_, T>, rows: [&[T]; 2], epsilon: f64, moments: [&mut [T]; 2])
     where [T: Real] {
+        let [mean, variance] = moments;
         let count = x.len().div_ceil(stride) as f64;
         in_columns!(mean.len(), |at, len| {
             forward_columns::<FMA, T>(x, stride, y, rows, (epsilon, count), [&mut *mean, &mut *variance], (at, len))
         });
     }
     /// `dx`, and the gradients of each column's `gamma` and `beta`; `rows` are mean, variance and `gamma`.
-    fn backward<T>(x: &[T], dy: &[T], stride: usize, dx: &mut Block<'_, T>, rows: [&[T]; 3], epsilon: f64, dgamma: &mut [T], dbeta: &mut [T])
+    fn backward<T>(x: &[T], dy: &[T], stride: usize, dx: &mut Block<'_, T>, rows: [&[T]; 3], epsilon: f64, grads: [&mut [T]; 2])
     where [T: Real] {
+        let [dgamma, dbeta] = grads;
         let count = x.len().div_ceil(stride) as f64;
         in_columns!(dgamma.len(), |at, len| {
             backward_columns::<FMA, T>([x, dy], stride, dx, rows, (epsilon, count), [&mut *dgamma, &mut *dbeta], (at, len))
@@ -121,12 +123,12 @@ fn backward_columns<const FMA: bool, T: Real>(
     }
 }
 
+/// What computes a piece.
+type OnPiece<'a, T> = dyn Fn(usize, &mut Block<'_, T>, [&mut [T]; 2]) + Sync + 'a;
+
 /// Calls `f` for all pieces of a result like `x`: with where it begins among the elements and among the features, the piece,
 /// and its parts of two rows, which are returned behind the result.
-fn in_pieces<T: Real + Element>(
-    shape: Shape,
-    f: &(dyn Fn(usize, &mut Block<'_, T>, [&mut [T]; 2]) + Sync),
-) -> [Buffer; 3] {
+fn in_pieces<T: Real + Element>(shape: Shape, f: &OnPiece<'_, T>) -> [Buffer; 3] {
     let features = shape.features;
     let [mut y, mut first, mut second] =
         [shape.outer * features, features, features].map(|len| Buffer::unspecified(T::DTYPE, len));
@@ -147,7 +149,7 @@ pub fn batch_norm<T: Real + Element>(x: View, shape: Shape, gamma: View, beta: V
     let [x, gamma, beta] = [x, gamma, beta].map(Dense::<T>::new);
     let (x, gamma, beta) = (x.as_slice(), gamma.as_slice(), beta.as_slice());
     in_pieces(shape, &|at, y, [mean, variance]| {
-        forward(&x[at..], shape.features, y, [&gamma[at..], &beta[at..]], epsilon, mean, variance);
+        forward(&x[at..], shape.features, y, [&gamma[at..], &beta[at..]], epsilon, [mean, variance]);
     })
 }
 
@@ -157,6 +159,6 @@ pub fn batch_norm_grad<T: Real + Element>(x: View, dy: View, shape: Shape, how: 
     let [x, dy, mean, variance, gamma] = [&x, &dy, &mean, &variance, &gamma].map(Dense::as_slice);
     in_pieces(shape, &|at, dx, [dgamma, dbeta]| {
         let rows = [&mean[at..], &variance[at..], &gamma[at..]];
-        backward(&x[at..], &dy[at..], shape.features, dx, rows, how.epsilon, dgamma, dbeta);
+        backward(&x[at..], &dy[at..], shape.features, dx, rows, how.epsilon, [dgamma, dbeta]);
     })
 }
