@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::experiments::{CompareArgs, LabArgs};
 pub use self::kernel::{
     Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelVerify, Variants,
 };
 pub use self::transfer::TransferArgs;
 
+mod experiments;
 mod kernel;
 mod transfer;
 
@@ -80,6 +82,8 @@ pub enum Command {
     #[command(mut_arg("recipe", |arg| arg.required(true).value_name("BASE").help("The base: a run folder, a model file, or a recipe, whose newest run is meant")))]
     #[command(mut_arg("base", |arg| arg.hide(true)), mut_arg("resume", |arg| arg.hide(true)), after_help = transfer::EXAMPLES)]
     Transfer(TransferArgs),
+    /// Run a whole lab, training after training, and put its numbers beside those of its document
+    Lab(LabArgs),
     /// Measure a trained model on the test data
     Eval(EvalArgs),
     /// Name the class of images or rows of numbers
@@ -100,7 +104,7 @@ pub enum Command {
 }
 
 /// Where data comes from and what computes: the options that train, eval and predict share.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Machine {
     /// How many threads to compute with; never changes a result [default: all]
     #[arg(long, value_name = "N", env = "GRADUS_THREADS")]
@@ -111,7 +115,7 @@ pub struct Machine {
 }
 
 /// Options of `gradus train`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
   gradus train fashion-bn                       a bundled recipe; `gradus list recipes` names them all
@@ -170,50 +174,6 @@ pub struct TrainArgs {
     /// Save the training every so many steps (500) or so often (30s, 5m): what a crash can lose at most
     #[arg(long, value_name = "STEPS|TIME")]
     pub checkpoint_every: Option<String>,
-    /// What computes.
-    #[command(flatten)]
-    pub machine: Machine,
-}
-
-/// Options of `gradus compare`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  gradus compare digits --vary optimizer.learning_rate=0.001,0.003,0.01 --seeds 10
-  gradus compare net.toml --vary 'layer.*.init=zeros,random_normal(0, 1),glorot_uniform,he_normal'
-  gradus compare digits --vary layer.dense.units=16,64 --vary train.batch=32,128 --metric val_loss --csv
-
-Every variant is trained with the same seeds, so that differences are taken seed by seed (paired t-tests, with
-Holm's correction where there are several). `layer.*.KEY` means every layer that has the key. The folder
-runs/NNNN-compare-NAME gets compare.json, compare.csv, compare.svg and log.jsonl.")]
-pub struct CompareArgs {
-    /// A bundled recipe, or a TOML file
-    #[arg(value_name = "NAME|FILE.toml")]
-    pub recipe: String,
-    /// What differs: a key of the recipe and its values; given again, every combination is trained
-    #[arg(long, value_name = "KEY=A,B,..", value_parser = key_and_value, required = true)]
-    pub vary: Vec<(String, String)>,
-    /// How many seeds each variant is trained with, counting from the recipe's
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub seeds: u16,
-    /// What is compared: `test_accuracy`, `val_loss`, .. [default: the test's first metric, or that of validation]
-    #[arg(long, value_name = "NAME")]
-    pub metric: Option<String>,
-    /// Passes over the training data
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub epochs: Option<String>,
-    /// Change any other key of all variants
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
-    pub set: Vec<(String, String)>,
-    /// Print every training as a line of CSV instead of the table
-    #[arg(long, conflicts_with_all = ["json", "jsonl"])]
-    pub csv: bool,
-    /// A folder or file with the data, searched before all other places
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// The folder that gets the folder of the comparison
-    #[arg(long, value_name = "DIR", env = "GRADUS_RUNS", default_value = "runs")]
-    pub out: PathBuf,
     /// What computes.
     #[command(flatten)]
     pub machine: Machine,
@@ -391,6 +351,8 @@ pub struct ListArgs {
 pub enum Listing {
     /// Bundled recipes
     Recipes,
+    /// Labs
+    Labs,
     /// `type` of a `[[layer]]`
     Layers,
     /// `loss` of `[train]`

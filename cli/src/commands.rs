@@ -6,6 +6,7 @@ mod data;
 mod device;
 mod eval;
 mod kernel;
+mod lab;
 mod list;
 mod predict;
 pub mod summary;
@@ -29,6 +30,7 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Transfer(args) => transfer::run(args, terminal),
         Command::Eval(args) => eval::run(args, terminal),
         Command::Predict(args) => predict::run(args, terminal),
+        Command::Lab(args) => lab::run(args, terminal),
         Command::Summary(args) => summary::run(args, terminal),
         Command::Data(args) => data::run(args, terminal),
         Command::Device(args) => device::run(args, terminal),

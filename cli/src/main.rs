@@ -11,6 +11,7 @@ mod datasets;
 mod failure;
 mod inputs;
 mod interrupt;
+mod labs;
 mod machine;
 mod model_file;
 mod recipes;

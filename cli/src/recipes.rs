@@ -31,6 +31,10 @@ bundled![
     "ffn-mnist",
     "ffn-cifar",
     "digits",
+    "fashion-small",
+    "deep-sigmoid",
+    "deep-relu",
+    "deep-bn",
 ];
 
 /// Reads a recipe by its name or from its file, with some values replaced by those of the command line. Where it starts from a

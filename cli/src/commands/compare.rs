@@ -88,7 +88,8 @@ pub fn run(args: &CompareArgs, terminal: &Terminal) -> Result<(), Failure> {
 
 fn compare(args: &CompareArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
     let variants = variants(&args.vary)?;
-    let first = variants.iter().map(|variant| open(args, variant, None)).collect::<Result<Vec<_>, _>>()?;
+    let first = variants.iter().map(|variant| bases::with_layers(open(args, variant, None)?));
+    let first = first.collect::<Result<Vec<_>, _>>()?;
     // What does not fit together is told before the first training, not after the last but one.
     for recipe in &first {
         if let Some(shape) = known_shape(&recipe.data) {
@@ -161,11 +162,11 @@ fn finish(
     terminal.answer(&outcome, || text(&outcome))
 }
 
-/// The recipe of a variant; its own seed if none is given.
+/// The recipe of a variant as it is written; its own seed if none is given.
 fn open(args: &CompareArgs, variant: &Variant, seed: Option<u64>) -> Result<Recipe, Failure> {
     let epochs = args.epochs.iter().map(|epochs| ("train.epochs".to_owned(), epochs.clone()));
     let overrides = args.set.iter().cloned().chain(epochs).chain(variant.overrides.iter().cloned());
-    let recipe = recipes::open(&args.recipe, &overrides.collect::<Vec<_>>())?;
+    let recipe = recipes::read(&args.recipe, &overrides.collect::<Vec<_>>())?;
     Ok(Recipe { seed: seed.unwrap_or(recipe.seed), ..recipe })
 }
 

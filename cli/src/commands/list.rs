@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::args::Listing;
 use crate::datasets::catalog::SOURCES;
 use crate::failure::Failure;
+use crate::labs::{self, LABS};
 use crate::recipes::BUNDLED;
 use crate::report::table::Table;
 use crate::terminal::{Format, Terminal};
@@ -48,6 +49,10 @@ fn rows(what: Listing) -> Result<Vec<(String, String)>, Failure> {
             .iter()
             .map(|(name, text)| Ok(((*name).to_owned(), Recipe::parse(text, &format!("{name}.toml"))?.about)))
             .collect::<nn::Result<_>>()?,
+        Listing::Labs => LABS
+            .iter()
+            .map(|(name, _)| Ok(((*name).to_owned(), labs::open(name)?.about)))
+            .collect::<Result<_, Failure>>()?,
         Listing::Layers => LAYERS.iter().map(|layer| (layer.name.to_owned(), layer.about.to_owned())).collect(),
         Listing::Losses => names(Loss::NAMES),
         Listing::Optimizers => told(list_optimizers()),

@@ -22,7 +22,7 @@ use crate::report::environment::{Environment, peak_memory};
 use crate::report::examined::Examined;
 use crate::report::finish::Finished;
 use crate::report::history::{Epoch, Numbers};
-use crate::report::progress;
+use crate::report::progress::{self, View};
 use crate::report::run_folder::{CONFIG, DATA, MODEL, RunFolder};
 use crate::report::watch::Watch;
 use crate::samples::{Samples, measuring};
@@ -36,23 +36,27 @@ mod saving;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Outcome {
+pub struct Outcome {
     recipe: String,
     epochs: usize,
     steps: usize,
     params: Params,
-    history: Vec<Epoch>,
-    test: Option<Numbers>,
+    /// Every epoch's numbers.
+    pub history: Vec<Epoch>,
+    /// What the model gives on the test part.
+    pub test: Option<Numbers>,
     /// Which classes of the test were taken for which, if the model is a classifier.
     confusion: Option<ClassReport>,
     seconds: f64,
-    samples_per_second: f64,
+    /// Samples trained on in a second.
+    pub samples_per_second: f64,
     /// The most that the process held at one time, where the system tells.
     peak_memory_bytes: Option<u64>,
     /// The most that tensors held at one time.
     peak_tensor_bytes: usize,
     weights_sha256: String,
-    run_dir: String,
+    /// The run folder.
+    pub run_dir: String,
     /// What frozen layers save in a step, where the run began with some.
     #[serde(skip_serializing_if = "Option::is_none")]
     saving: Option<Saved>,
@@ -101,7 +105,16 @@ fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
     if args.dry_run { Ok((bases::with_layers(recipe)?, None)) } else { bases::with_weights(recipe, &args.out) }
 }
 
-/// Trains the whole `recipe`, beginning with the weights of `base` where it says so.
+/// Trains as the command line asks, without a word about the result.
+///
+/// # Errors
+/// If the recipe is wrong, data are missing, the loss runs away, or a file cannot be written.
+pub fn outcome(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<Outcome, Failure> {
+    let (recipe, base) = start(args)?;
+    Ok(Training::prepare(args, recipe, base.as_ref(), terminal, device)?.run(args, None, terminal, device)?.0)
+}
+
+/// Trains the whole `recipe`, beginning with the weights of `base` where it says so, and prints what came out.
 ///
 /// # Errors
 /// If the model does not fit the data, the loss runs away, or a file cannot be written.
@@ -113,98 +126,132 @@ pub fn train(
     device: Device,
 ) -> Result<(), Failure> {
     let view = if args.tui { Some(progress::whole_screen(terminal)?) } else { None };
-    // A model that does not fit together is told before anybody waits for data.
-    if let Some(shape) = known_shape(&recipe.data) {
-        Model::build(&recipe, shape)?;
-    }
-    let place = match &args.resume {
-        Some(folder) => resume::data_place(folder, args),
-        None => args.data.clone(),
-    };
-    let mut samples = Samples::load(&recipe, place.as_deref())?;
-    terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
-    let model = nn::train::start(&recipe, &samples.train, base.as_ref())?;
-    samples.check_outputs(&model, &recipe)?;
-    model.to_device(device)?;
+    let training = Training::prepare(args, recipe, base.as_ref(), terminal, device)?;
     if args.dry_run {
-        return dry_run(&recipe, &model, &samples, terminal);
+        return dry_run(&training.recipe, &training.model, &training.samples, terminal);
     }
-
-    datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
-    let mut trainer = Trainer::of(&recipe, &model);
-    let mut folder = match &args.resume {
-        Some(folder) => reopen(folder, args, &samples, &recipe, &mut trainer, terminal)?,
-        None => RunFolder::create(&args.out, &recipe.name)?,
-    };
-    folder.write(CONFIG, recipe.to_toml())?;
-    let environment = Environment::look(device.name(), machine::thread_count(), machine::check_isa()?);
-    folder.write_json("env.json", &environment)?;
-    folder.write_json(DATA, &samples.origin)?;
-    announce(&recipe, &model, &samples, &folder, terminal);
-
-    let saving = Saved::measure(&recipe, &model, &samples, device)?;
-    if let Some(saving) = &saving {
-        terminal.say(saving.line());
-    }
-    let interrupt = Interrupt::listen().map_err(|error| Failure::io("signals", &error))?;
-    let (history, epochs) = {
-        let training = samples.training(&recipe, device)?;
-        let validation =
-            samples.val.as_ref().map(|val| measuring(val, &recipe, EVALUATION_BATCH, device)).transpose()?;
-        let classes = &samples.train.classes;
-        // Epochs of training count from 1, so this one draws a batch of its own.
-        let probe =
-            training.epoch(0).next().ok_or_else(|| Failure::new(Kind::Data, "data: no samples to train on"))??;
-        let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, classes, &probe);
-        if let Some(view) = view {
-            watch = watch.shown_by(view);
-        }
-        let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
-        let epochs = watch.finish()?;
-        (fitted?, epochs)
-    };
-    model_file::save(&model, &folder.path().join(MODEL), &samples.train.classes)?;
-    if let Some(signal) = interrupt.received()
-        && history.ended == Ended::Stopped
-    {
-        return Err(interrupted(signal, &history, &folder));
-    }
-
-    let test = samples.test.as_ref();
-    let test = test.map(|test| Examined::new(&model, &recipe, test, EVALUATION_BATCH, device)).transpose()?;
-    let finished = Finished {
-        recipe: &recipe,
-        model: &model,
-        epochs: &epochs,
-        test: samples.test.as_ref().zip(test.as_ref()),
-        environment: &environment,
-        origin: &samples.origin,
-        seconds: history.seconds,
-        samples_per_second: history.samples_per_second(),
-    };
-    finished.write(&mut folder)?;
-    let outcome = Outcome {
-        recipe: recipe.name.clone(),
-        epochs: epochs.len(),
-        steps: history.steps,
-        params: model.counts().into(),
-        history: epochs,
-        test: test.as_ref().map(|test| test.numbers.clone()),
-        confusion: test.as_ref().and_then(|test| test.confusion.clone()),
-        seconds: history.seconds,
-        samples_per_second: history.samples_per_second(),
-        peak_memory_bytes: peak_memory(),
-        peak_tensor_bytes: memory::stats().peak,
-        weights_sha256: model.weights_sha256()?,
-        run_dir: folder.path().display().to_string(),
-        saving,
-    };
-    folder.log(&json!({ "event": "end", "result": outcome }))?;
-    folder.write_json("result.json", &outcome)?;
+    let recipe = training.recipe.clone();
+    let (outcome, test) = training.run(args, view, terminal, device)?;
     match terminal.format() {
         Format::Text => terminal.result(text(&outcome, &recipe, test.as_ref())),
         Format::Json => terminal.json(&outcome),
         Format::JsonLines => terminal.json(&json!({ "event": "end", "result": outcome })),
+    }
+}
+
+/// A training before its first step.
+struct Training {
+    recipe: Recipe,
+    samples: Samples,
+    model: Model,
+}
+
+impl Training {
+    /// Reads the data and builds the model.
+    fn prepare(
+        args: &TrainArgs,
+        recipe: Recipe,
+        base: Option<&Model>,
+        terminal: &Terminal,
+        device: Device,
+    ) -> Result<Training, Failure> {
+        // A model that does not fit together is told before anybody waits for data.
+        if let Some(shape) = known_shape(&recipe.data) {
+            Model::build(&recipe, shape)?;
+        }
+        let place = match &args.resume {
+            Some(folder) => resume::data_place(folder, args),
+            None => args.data.clone(),
+        };
+        let samples = Samples::load(&recipe, place.as_deref())?;
+        terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
+        let model = nn::train::start(&recipe, &samples.train, base)?;
+        samples.check_outputs(&model, &recipe)?;
+        model.to_device(device)?;
+        Ok(Training { recipe, samples, model })
+    }
+
+    /// Trains, tests, and writes the run folder.
+    fn run(
+        self,
+        args: &TrainArgs,
+        view: Option<Box<dyn View + '_>>,
+        terminal: &Terminal,
+        device: Device,
+    ) -> Result<(Outcome, Option<Examined>), Failure> {
+        let Training { recipe, mut samples, model } = self;
+        datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
+        let mut trainer = Trainer::of(&recipe, &model);
+        let mut folder = match &args.resume {
+            Some(folder) => reopen(folder, args, &samples, &recipe, &mut trainer, terminal)?,
+            None => RunFolder::create(&args.out, &recipe.name)?,
+        };
+        folder.write(CONFIG, recipe.to_toml())?;
+        let environment = Environment::look(device.name(), machine::thread_count(), machine::check_isa()?);
+        folder.write_json("env.json", &environment)?;
+        folder.write_json(DATA, &samples.origin)?;
+        announce(&recipe, &model, &samples, &folder, terminal);
+
+        let saving = Saved::measure(&recipe, &model, &samples, device)?;
+        if let Some(saving) = &saving {
+            terminal.say(saving.line());
+        }
+        let interrupt = Interrupt::listen().map_err(|error| Failure::io("signals", &error))?;
+        let (history, epochs) = {
+            let training = samples.training(&recipe, device)?;
+            let validation =
+                samples.val.as_ref().map(|val| measuring(val, &recipe, EVALUATION_BATCH, device)).transpose()?;
+            let classes = &samples.train.classes;
+            // Epochs of training count from 1, so this one draws a batch of its own.
+            let probe =
+                training.epoch(0).next().ok_or_else(|| Failure::new(Kind::Data, "data: no samples to train on"))??;
+            let mut watch = Watch::new(terminal, &mut folder, &interrupt, &recipe, &model, classes, &probe);
+            if let Some(view) = view {
+                watch = watch.shown_by(view);
+            }
+            let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
+            let epochs = watch.finish()?;
+            (fitted?, epochs)
+        };
+        model_file::save(&model, &folder.path().join(MODEL), &samples.train.classes)?;
+        if let Some(signal) = interrupt.received()
+            && history.ended == Ended::Stopped
+        {
+            return Err(interrupted(signal, &history, &folder));
+        }
+
+        let test = samples.test.as_ref();
+        let test = test.map(|test| Examined::new(&model, &recipe, test, EVALUATION_BATCH, device)).transpose()?;
+        let finished = Finished {
+            recipe: &recipe,
+            model: &model,
+            epochs: &epochs,
+            test: samples.test.as_ref().zip(test.as_ref()),
+            environment: &environment,
+            origin: &samples.origin,
+            seconds: history.seconds,
+            samples_per_second: history.samples_per_second(),
+        };
+        finished.write(&mut folder)?;
+        let outcome = Outcome {
+            recipe: recipe.name.clone(),
+            epochs: epochs.len(),
+            steps: history.steps,
+            params: model.counts().into(),
+            history: epochs,
+            test: test.as_ref().map(|test| test.numbers.clone()),
+            confusion: test.as_ref().and_then(|test| test.confusion.clone()),
+            seconds: history.seconds,
+            samples_per_second: history.samples_per_second(),
+            peak_memory_bytes: peak_memory(),
+            peak_tensor_bytes: memory::stats().peak,
+            weights_sha256: model.weights_sha256()?,
+            run_dir: folder.path().display().to_string(),
+            saving,
+        };
+        folder.log(&json!({ "event": "end", "result": outcome }))?;
+        folder.write_json("result.json", &outcome)?;
+        Ok((outcome, test))
     }
 }
 

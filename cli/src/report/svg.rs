@@ -71,15 +71,25 @@ circle.a,rect.a{fill:#58a6ff}circle.b,rect.b{fill:#f0883e}circle.c{fill:#6e7681}
 
 /// Draws the panels side by side, with the numbers of the last epoch in the legend.
 pub fn curves(title: &str, panels: &[Panel]) -> String {
-    let width = WIDTH * panels.len().max(1) as f64;
+    lay_out(title, panels, panels.len().max(1))
+}
+
+/// Draws the panels in rows of three, for pictures with more of them than fit side by side.
+pub fn grid(title: &str, panels: &[Panel]) -> String {
+    lay_out(title, panels, panels.len().clamp(1, 3))
+}
+
+fn lay_out(title: &str, panels: &[Panel], columns: usize) -> String {
+    let (width, height) = (WIDTH * columns as f64, HEIGHT * panels.len().div_ceil(columns).max(1) as f64);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{HEIGHT}\" viewBox=\"0 0 {width} {HEIGHT}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n",
         escape(title)
     );
     for (i, panel) in panels.iter().enumerate() {
+        let (x, y) = ((i % columns) as f64 * WIDTH, (i / columns) as f64 * HEIGHT);
         // Writing to a string cannot fail.
-        let _ = writeln!(svg, "<g transform=\"translate({} 0)\">", i as f64 * WIDTH);
+        let _ = writeln!(svg, "<g transform=\"translate({x} {y})\">");
         svg += &body(panel);
         svg += "</g>\n";
     }

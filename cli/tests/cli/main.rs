@@ -6,6 +6,7 @@ mod errors;
 mod fetch;
 mod help;
 mod kernel;
+mod lab;
 mod predict;
 mod resume;
 mod show;

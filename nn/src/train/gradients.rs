@@ -1,7 +1,7 @@
 //! The gradients of a model at one moment, for whoever wants to look at them.
 
 use crate::Result;
-use crate::core::Tensor;
+use crate::core::{RandomKey, Tensor};
 use crate::data::Batch;
 use crate::loss::Loss;
 use crate::models::Model;
@@ -11,7 +11,20 @@ use crate::module::Ctx;
 ///
 /// The model runs as in evaluation: batch normalisation uses and keeps its moving statistics, dropout does nothing.
 pub fn gradients(model: &Model, loss: &Loss, batch: &Batch) -> Result<Vec<(String, Tensor)>> {
-    let (raw, left) = model.forward_raw(&batch.inputs, &Ctx::eval())?;
+    gradients_in(model, loss, batch, &Ctx::eval())
+}
+
+/// The root mean square of the gradient of every trainable parameter, by name, in a step of training on `batch`.
+///
+/// As in training, batch normalisation uses the batch's statistics and moves its averages; weights stay as they are.
+pub fn gradient_sizes(model: &Model, loss: &Loss, batch: &Batch, key: RandomKey) -> Result<Vec<(String, f64)>> {
+    let size = |gradient: &Tensor| gradient.square()?.mean(&[])?.sqrt()?.item();
+    let gradients = gradients_in(model, loss, batch, &Ctx::train(key))?;
+    gradients.into_iter().map(|(name, gradient)| Ok((name, size(&gradient)?))).collect()
+}
+
+fn gradients_in(model: &Model, loss: &Loss, batch: &Batch, ctx: &Ctx) -> Result<Vec<(String, Tensor)>> {
+    let (raw, left) = model.forward_raw(&batch.inputs, ctx)?;
     let gradients = loss.value(&raw, &left, &batch.targets)?.backward()?;
     let trainable = model.params().iter().filter(|param| param.trainable());
     trainable.map(|param| Ok((param.name(), gradients.get(&param.value())?.clone()))).collect()
@@ -35,6 +48,8 @@ mod tests {
         let numbers: Vec<(&str, f64)> =
             found.iter().map(|(name, x)| (name.as_str(), x.to_f64_vec().unwrap()[0])).collect();
         assert_eq!(numbers, [("dense.kernel", -14.0), ("dense.bias", -6.0)]);
+        let sizes = gradient_sizes(&model, &Loss::MeanSquaredError, &batch, RandomKey::new(1)).unwrap();
+        assert_eq!(sizes, [("dense.kernel".into(), 14.0), ("dense.bias".into(), 6.0)]);
         assert_eq!(model.weights_sha256().unwrap(), before);
     }
 }

@@ -16,7 +16,7 @@ pub use early_stop::{Best, EarlyStop, Mode};
 pub use evaluate::{Evaluation, evaluate, examine};
 pub use events::{Control, Ended, EpochReport, Event, History, Listener};
 pub use fit::Trainer;
-pub use gradients::gradients;
+pub use gradients::{gradient_sizes, gradients};
 pub use parts::{EVALUATION_BATCH, Parts, evaluation_batches, scale, start, training_batches};
 pub use phase::Phase;
 pub use saving::{Saving, StepCost};

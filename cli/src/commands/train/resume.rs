@@ -51,7 +51,7 @@ fn difference(before: &str, now: &str) -> String {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             if line.starts_with('[') {
                 // Layers are lists: the third [[layer]] is another place than the second.
-                let number = lines.iter().filter(|(other, _): &&(String, String)| other.starts_with(line)).count();
+                let number = 1 + lines.iter().filter(|(_, other): &&(String, String)| other == line).count();
                 title = if line.starts_with("[[") { format!("{line} {number}") } else { line.to_owned() };
                 lines.push((title.clone(), line.to_owned()));
             } else {
@@ -131,7 +131,7 @@ mod tests {
     fn a_difference_names_its_table() {
         let before = "seed = 1\n[[layer]]\nunits = 3\n\n[[layer]]\nunits = 4\n\n[train]\nbatch = 32\n";
         let now = before.replace("units = 4", "units = 5").replace("seed = 1", "seed = 2");
-        let expected = "  -  seed = 1\n  - [[layer]] 1 units = 4\n  +  seed = 2\n  + [[layer]] 1 units = 5";
+        let expected = "  -  seed = 1\n  - [[layer]] 2 units = 4\n  +  seed = 2\n  + [[layer]] 2 units = 5";
         assert_eq!(difference(before, &now), expected);
         assert_eq!(difference(before, before), "");
     }
