@@ -1,6 +1,5 @@
 //! The recipes of the command line against what the documents print about their networks and data: exact numbers, no training.
 
-#[allow(dead_code, reason = "each test uses a part of it")]
 mod nets;
 
 use gradus::nn::data::Dataset;
@@ -10,11 +9,15 @@ use gradus::nn::train::{Parts, training_batches};
 /// Every recipe, the shape of its samples, and the numbers that its document prints or that follow from its layers: all
 /// parameters, and those that are trained.
 const COUNTS: &[(&str, &[usize], usize, usize)] = &[
+    ("deep-bn", &[28, 28], 282_146, 276_778),
+    ("deep-relu", &[28, 28], 271_410, 271_410),
+    ("deep-sigmoid", &[28, 28], 271_410, 271_410),
     ("digits", &[8, 8], 4_810, 4_810),
     ("fashion-8", &[28, 28], 276_158, 276_158),
     ("fashion-bn", &[28, 28], 271_346, 268_978),
     ("fashion-dropout", &[28, 28], 266_610, 266_610),
     ("fashion-mlp", &[28, 28], 266_610, 266_610),
+    ("fashion-small", &[28, 28], 266_610, 266_610),
     ("ffn-cifar", &[32, 32, 3], 3_676_682, 3_676_682),
     ("ffn-mnist", &[28, 28], 235_146, 235_146),
     ("init-adam", &[28, 28], 101_770, 101_770),
@@ -28,17 +31,9 @@ const COUNTS: &[(&str, &[usize], usize, usize)] = &[
 
 #[test]
 fn networks_have_the_documents_numbers_of_parameters() {
-    let mut names: Vec<String> = std::fs::read_dir(nets::file("cli/recipes"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    names.sort();
-    assert_eq!(names, COUNTS.iter().map(|row| row.0).collect::<Vec<_>>(), "every recipe has a row");
+    assert_eq!(nets::recipe_names(), COUNTS.iter().map(|row| row.0).collect::<Vec<_>>(), "every recipe has a row");
     for &(name, shape, total, trainable) in COUNTS {
-        let mut recipe = nets::recipe(name);
-        if let Some(base) = recipe.base.as_ref().map(|base| nets::recipe(&base.model)) {
-            recipe = recipe.on(&base).unwrap();
-        }
+        let recipe = nets::whole_recipe(name);
         let counts = Model::build(&recipe, shape).unwrap().counts();
         assert_eq!((counts.total, counts.trainable), (total, trainable), "{name}");
         let document = recipe.document.and_then(|document| document.values.get("total_params").copied());
@@ -46,16 +41,8 @@ fn networks_have_the_documents_numbers_of_parameters() {
     }
 }
 
-/// The clothes as the command line knows them, with the names of their classes.
-fn clothes(part: &str) -> Dataset {
-    let names =
-        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
-    let set = nets::images(&nets::file("cli/data/fashion-mnist"), part).unwrap();
-    Dataset::new(set.name, set.inputs, set.targets, names.map(String::from).to_vec()).unwrap()
-}
-
 fn cut(name: &str) -> Parts {
-    Parts::cut(&nets::recipe(name), clothes("train"), Some(clothes("t10k"))).unwrap()
+    Parts::cut(&nets::recipe(name), nets::named_clothes("train"), Some(nets::named_clothes("t10k"))).unwrap()
 }
 
 fn labels(set: &Dataset) -> Vec<i64> {

@@ -1,5 +1,7 @@
 //! What the tests that train share: the recipes, and images to train on.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::path::{Path, PathBuf};
 
 use gradus::core::RandomKey;
@@ -20,6 +22,23 @@ pub fn recipe(name: &str) -> Recipe {
     Recipe::parse(&text, &format!("{name}.toml")).unwrap()
 }
 
+/// A recipe of the command line with the layers of its base, where it has one.
+pub fn whole_recipe(name: &str) -> Recipe {
+    let recipe = recipe(name);
+    match recipe.base.as_ref().map(|base| self::recipe(&base.model)) {
+        Some(base) => recipe.on(&base).unwrap(),
+        None => recipe,
+    }
+}
+
+/// The names of all recipes of the command line.
+pub fn recipe_names() -> Vec<String> {
+    let files = std::fs::read_dir(file("cli/recipes")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
 /// The images of a folder of IDX files; the part is called `train` or `t10k` there.
 pub fn images(folder: &Path, part: &str) -> Result<Dataset> {
     let read = |stem: &str| {
@@ -33,6 +52,14 @@ pub fn images(folder: &Path, part: &str) -> Result<Dataset> {
 pub fn training_images(folder: &Path) -> Result<Dataset> {
     let (train, _) = Split::parse("first:5000")?.apply(&images(folder, "train")?, RandomKey::new(0))?;
     Ok(train)
+}
+
+/// A part of the clothes that are in the repository as the command line knows them, with the names of their classes.
+pub fn named_clothes(part: &str) -> Dataset {
+    let names =
+        ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    let set = images(&file("cli/data/fashion-mnist"), part).unwrap();
+    Dataset::new(set.name, set.inputs, set.targets, names.map(String::from).to_vec()).unwrap()
 }
 
 /// The clothes that are in the repository.

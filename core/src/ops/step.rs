@@ -31,8 +31,8 @@ pub struct Step<'a> {
 /// # use gradus_core::{Tensor, ops::step::{Step, update}};
 /// # use gradus_core::kernels::backend::{Adjust, Rule};
 /// let mut w = Tensor::from_slice(&[1f32, 2.0], &[2])?;
-/// let gradient = Tensor::from_slice(&[10f32, -10.0], &[2])?;
-/// let rule = Rule::Descend { rate: 0.1 };
+/// let gradient = Tensor::from_slice(&[4f32, -4.0], &[2])?;
+/// let rule = Rule::Descend { rate: 0.25 };
 /// update(vec![Step { weights: &mut w, gradient: &gradient, states: &mut [], adjust: Adjust::NOTHING, rule }])?;
 /// assert_eq!(w.to_vec::<f32>()?, [0.0, 3.0]);
 /// # Ok::<(), gradus_core::Error>(())
