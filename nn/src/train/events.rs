@@ -119,7 +119,7 @@ pub enum Ended {
     Complete,
     /// A listener asked for it; it can go on from a checkpoint.
     Stopped,
-    /// What [`EarlyStop`](super::EarlyStop) watches got no better.
+    /// What [`EarlyStop`] watches got no better.
     NoBetter,
 }
 
