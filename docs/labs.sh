@@ -14,10 +14,10 @@ page=$(mktemp)
     echo "# The labs"
     echo
     echo "What the documents report, and what comes out here. Written by \`bash docs/labs.sh DATA_DIR\`; each section by"
-    echo "\`gradus lab NAME --data DATA_DIR\`. \"Within\" and \"tolerance\" mean the spread over seeds that the recipe states."
+    echo "\`GRADUS_DATA=DATA_DIR gradus lab NAME\`. \"Within\" and \"tolerance\" mean the spread over seeds that the recipe states."
     "$gradus" list labs --json | grep -o '"name": *"[^"]*"' | cut -d'"' -f4 | while read -r lab; do
         echo
-        "$gradus" lab "$lab" --data "$data" --out "$runs" --markdown --quiet
+        GRADUS_DATA=$data "$gradus" lab "$lab" --out "$runs" --markdown --quiet
     done
 } >"$page"
 mv "$page" docs/labs.md
