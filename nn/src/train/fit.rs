@@ -150,10 +150,15 @@ impl<'a> Trainer<'a> {
             stops.fold(false, |any, stop| any | stop)
         };
         let mut stop = tell(&Event::Start { epochs, steps: train.steps(), samples: train.set().len() }, self);
-        while !stop && self.progress.history.epochs.len() < epochs && self.progress.history.ended != Ended::NoBetter {
+        if self.progress.history.ended == Ended::Stopped {
+            self.progress.history.ended = Ended::Complete;
+        }
+        let is_over = |history: &History| history.epochs.len() >= epochs || history.ended == Ended::NoBetter;
+        while !stop && !is_over(&self.progress.history) {
             stop = self.epoch(train, val, &mut tell)?;
         }
-        if stop {
+        // Whoever asks for the end when all is done anyway has interrupted nothing.
+        if !is_over(&self.progress.history) {
             self.progress.history.ended = Ended::Stopped;
         } else if self.best_weights.is_empty() {
             self.update.finish(self.model.params())?;
@@ -374,6 +379,24 @@ metrics = ["accuracy"]
         };
         let history = Trainer::of(&recipe, &model).fit(&loader(&set), None, 9, &mut [&mut stop]).unwrap();
         assert_eq!((history.steps, history.epochs.len(), history.ended), (4 + 3, 1, Ended::Stopped));
+    }
+
+    #[test]
+    fn a_training_that_was_stopped_can_go_on_and_is_complete_then() {
+        let (recipe, set) = (recipe(), data(100));
+        let model = Model::build(&recipe, &[3]).unwrap();
+        let mut trainer = Trainer::of(&recipe, &model);
+        let at = |epoch: usize, trainer: &mut Trainer<'_>| {
+            let mut stop = |event: &Event<'_>| match event {
+                Event::EpochEnd(report) if report.epoch == epoch => Control::Stop,
+                _ => Control::Continue,
+            };
+            let history = trainer.fit(&loader(&set), None, 3, &mut [&mut stop]).unwrap();
+            (history.epochs.len(), history.ended)
+        };
+        assert_eq!(at(1, &mut trainer), (1, Ended::Stopped));
+        // The second stop comes with the last epoch, when there is nothing left to stop.
+        assert_eq!(at(3, &mut trainer), (3, Ended::Complete));
     }
 
     #[test]
