@@ -123,4 +123,5 @@ def main():
         save("mnist", run, "E1, from the weights in mnist-on-fashion.safetensors")
 
 
-main()
+if __name__ == "__main__":
+    main()
