@@ -14,7 +14,7 @@ pub mod tensor;
 pub use device::Device;
 pub use error::{Error, Result};
 pub use grad::{Gradient, Gradients, Op, grad, no_grad};
-pub use gradus_kernels::{Bool, Buffer, DType, Distribution, Element, RandomKey, Scalar};
+pub use gradus_kernels::{Bool, Buffer, DType, Distribution, Element, RandomKey, Scalar, Window};
 pub use tensor::Tensor;
 
 /// Everything below tensors: layouts, buffers, memory and the primitives themselves.

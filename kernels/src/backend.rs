@@ -11,6 +11,7 @@ use crate::{Buffer, DType, Layout, Result, Scalar, View};
 pub use crate::pointwise::{Binary, Compare, Unary};
 pub use crate::random::{Distribution, RandomKey};
 pub use crate::update::{Adjust, Moving, Rule};
+pub use crate::window::Window;
 
 /// What [`Backend::reduce`] makes of many elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +111,59 @@ pub trait Backend: Debug + Send + Sync {
     /// The gradient through an activation whose slope follows from its value ([`Unary::slope_at`]): `dx` from `y = op(x)`
     /// and `dy`, and the sum of `dx` over all dimensions but the last, which is the gradient of a bias.
     fn activation_grad(&self, op: Unary, y: View, dy: View) -> Result<(Buffer, Buffer)>;
+
+    // Images: `[n, h, w, channels]`. A window tells which elements each result reads; callers check that the kernel is not
+    // larger than the padded image. With groups, the channels of `x` and of the result are cut into as many equal parts, and
+    // a part of the result is made of the same part of `x`.
+
+    /// Convolution (cross-correlation, as networks have it): `x` with `w` (`[kh, kw, c / groups, o]`) plus `bias` (`[o]`),
+    /// put through `activation`: `[n, oh, ow, o]`. Floats only, here and below.
+    fn conv2d(
+        &self,
+        x: View,
+        w: View,
+        bias: Option<View>,
+        activation: Option<Unary>,
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer>;
+    /// The gradient of [`Backend::conv2d`] with respect to `x`, whose height and width are `input`: `[n, h, w, c]`. It is
+    /// also the transposed convolution of `dy`.
+    fn conv2d_grad_input(&self, dy: View, w: View, input: [usize; 2], window: &Window, groups: usize)
+    -> Result<Buffer>;
+    /// The gradient of [`Backend::conv2d`] with respect to `w`, whose height and width are `kernel`.
+    fn conv2d_grad_weight(
+        &self,
+        x: View,
+        dy: View,
+        kernel: [usize; 2],
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer>;
+    /// The largest element of each window of `size` and, as `I32`, its place `row * w + column`. The first of equals wins; a
+    /// NaN wins over all numbers. Every window holds an element, here and below.
+    fn max_pool2d(&self, x: View, size: [usize; 2], window: &Window) -> Result<(Buffer, Buffer)>;
+    /// The gradient of [`Backend::max_pool2d`], given the places of the largest elements.
+    fn max_pool2d_grad(
+        &self,
+        dy: View,
+        places: View,
+        input: [usize; 2],
+        size: [usize; 2],
+        window: &Window,
+    ) -> Result<Buffer>;
+    /// The mean of each window of `size`: the sum of its elements over the number of its taps, or with `count_padding` off
+    /// over the number of its elements.
+    fn avg_pool2d(&self, x: View, size: [usize; 2], window: &Window, count_padding: bool) -> Result<Buffer>;
+    /// The gradient of [`Backend::avg_pool2d`] for images of height and width `input`.
+    fn avg_pool2d_grad(
+        &self,
+        dy: View,
+        input: [usize; 2],
+        size: [usize; 2],
+        window: &Window,
+        count_padding: bool,
+    ) -> Result<Buffer>;
 
     // By index. An index is an `I64` or `I32`; one outside `0..size` is an error.
 

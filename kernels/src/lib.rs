@@ -14,6 +14,7 @@ pub mod pointwise;
 pub mod random;
 pub mod reference;
 pub mod update;
+pub mod window;
 
 pub use backend::{ArgReduce, Backend, Binary, Compare, Distribution, RandomKey, Reduce, Unary};
 pub use buffer::{Buffer, View, memory};
@@ -22,3 +23,4 @@ pub use dtype::{Bool, DType, Element, Scalar};
 pub use error::{Error, Result};
 pub use layout::{Dims, Layout};
 pub use reference::{REFERENCE, Reference};
+pub use window::Window;

@@ -4,6 +4,7 @@
 //! result is computed in `f64` and rounded once to the element type. Nothing here is meant to be fast.
 
 mod along;
+mod conv;
 mod fused;
 mod index;
 mod matmul;
@@ -11,7 +12,7 @@ mod norm;
 mod pointwise;
 mod step;
 
-use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce};
+use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce, Window};
 use crate::{
     Binary, Bool, Buffer, Compare, DType, Distribution, Element, Error, Layout, RandomKey, Result, Scalar, Unary, View,
     random, with_element,
@@ -115,6 +116,70 @@ impl Backend for Reference {
 
     fn activation_grad(&self, op: Unary, y: View, dy: View) -> Result<(Buffer, Buffer)> {
         norm::activation_grad(op, y, dy)
+    }
+
+    fn conv2d(
+        &self,
+        x: View,
+        w: View,
+        bias: Option<View>,
+        activation: Option<Unary>,
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer> {
+        conv::conv2d(x, w, bias, activation, window, groups)
+    }
+
+    fn conv2d_grad_input(
+        &self,
+        dy: View,
+        w: View,
+        input: [usize; 2],
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer> {
+        conv::conv2d_grad_input(dy, w, input, window, groups)
+    }
+
+    fn conv2d_grad_weight(
+        &self,
+        x: View,
+        dy: View,
+        kernel: [usize; 2],
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer> {
+        conv::conv2d_grad_weight(x, dy, kernel, window, groups)
+    }
+
+    fn max_pool2d(&self, x: View, size: [usize; 2], window: &Window) -> Result<(Buffer, Buffer)> {
+        conv::max_pool2d(x, size, window)
+    }
+
+    fn max_pool2d_grad(
+        &self,
+        dy: View,
+        places: View,
+        input: [usize; 2],
+        size: [usize; 2],
+        window: &Window,
+    ) -> Result<Buffer> {
+        conv::max_pool2d_grad(dy, places, input, size, window)
+    }
+
+    fn avg_pool2d(&self, x: View, size: [usize; 2], window: &Window, count_padding: bool) -> Result<Buffer> {
+        conv::avg_pool2d(x, size, window, count_padding)
+    }
+
+    fn avg_pool2d_grad(
+        &self,
+        dy: View,
+        input: [usize; 2],
+        size: [usize; 2],
+        window: &Window,
+        count_padding: bool,
+    ) -> Result<Buffer> {
+        conv::avg_pool2d_grad(dy, input, size, window, count_padding)
     }
 
     fn gather(&self, x: View, index: View, axis: usize) -> Result<Buffer> {

@@ -3,6 +3,8 @@
 //!
 //! Pointwise functions come from the kernels' own tables: a new row is a new case without a line here.
 
+mod images;
+
 use gradus::core::ops::{binary, unary};
 use gradus::core::{DType, Device, Distribution, RandomKey, Result, Tensor};
 use gradus_kernels::{Binary, Unary};
@@ -27,6 +29,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(shapes());
     cases.extend(products_and_indices());
     cases.extend(layers());
+    cases.extend(images::all());
     cases
 }
 

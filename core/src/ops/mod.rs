@@ -10,6 +10,8 @@
 //! | [`reduce`] | sums, means, extremes over dimensions; scans | ops |
 //! | [`matmul`] | matrix products | one op |
 //! | [`linear`] | the dense layer: product, bias, activation | one op with gradient kernels |
+//! | [`conv`] | convolution, transposed convolution | three ops that are each other's gradients |
+//! | [`pool`] | pools, padding and enlarging of images | ops; the rest composed |
 //! | [`norm`] | batch and layer normalisation | ops with gradient kernels |
 //! | [`index`] | gather, scatter, index, sort | ops |
 //! | [`fused`] | softmax, log-softmax, cross-entropy | ops with gradient kernels |
@@ -23,11 +25,13 @@ pub mod binary;
 pub mod cast;
 pub mod compare;
 pub mod composed;
+pub mod conv;
 pub mod fused;
 pub mod index;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
+pub mod pool;
 pub mod reduce;
 pub mod shape;
 pub mod step;

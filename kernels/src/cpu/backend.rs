@@ -3,8 +3,8 @@
 use super::read::for_parts;
 use super::threads::chunk_len;
 use super::widen::{widen, widen_pair, widen_to};
-use super::{binary, copy, fused, index, matmul, norm, reduce, scan_sort, slope, step, unary};
-use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce};
+use super::{binary, conv, copy, fused, index, matmul, norm, pool, reduce, scan_sort, slope, step, unary};
+use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce, Window};
 use crate::{
     Binary, Buffer, Compare, DType, Distribution, Error, Layout, RandomKey, Result, Scalar, Unary, View, random,
     with_element,
@@ -109,6 +109,75 @@ impl Backend for Cpu {
 
     fn activation_grad(&self, op: Unary, y: View, dy: View) -> Result<(Buffer, Buffer)> {
         widen_pair([y, dy], |[y, dy]| slope::activation_grad(op, y, dy))
+    }
+
+    fn conv2d(
+        &self,
+        x: View,
+        w: View,
+        bias: Option<View>,
+        activation: Option<Unary>,
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer> {
+        match bias {
+            Some(bias) => {
+                widen([x, w, bias], |[x, w, bias]| conv::conv2d(x, w, Some(bias), activation, window, groups))
+            }
+            None => widen([x, w], |[x, w]| conv::conv2d(x, w, None, activation, window, groups)),
+        }
+    }
+
+    fn conv2d_grad_input(
+        &self,
+        dy: View,
+        w: View,
+        input: [usize; 2],
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer> {
+        widen([dy, w], |[dy, w]| conv::conv2d_grad_input(dy, w, input, window, groups))
+    }
+
+    fn conv2d_grad_weight(
+        &self,
+        x: View,
+        dy: View,
+        kernel: [usize; 2],
+        window: &Window,
+        groups: usize,
+    ) -> Result<Buffer> {
+        widen([x, dy], |[x, dy]| conv::conv2d_grad_weight(x, dy, kernel, window, groups))
+    }
+
+    fn max_pool2d(&self, x: View, size: [usize; 2], window: &Window) -> Result<(Buffer, Buffer)> {
+        widen_pair([x], |[x]| pool::max_pool2d(x, size, window))
+    }
+
+    fn max_pool2d_grad(
+        &self,
+        dy: View,
+        places: View,
+        input: [usize; 2],
+        size: [usize; 2],
+        window: &Window,
+    ) -> Result<Buffer> {
+        widen([dy], |[dy]| pool::max_pool2d_grad(dy, places, input, size, window))
+    }
+
+    fn avg_pool2d(&self, x: View, size: [usize; 2], window: &Window, count_padding: bool) -> Result<Buffer> {
+        widen([x], |[x]| pool::avg_pool2d(x, size, window, count_padding))
+    }
+
+    fn avg_pool2d_grad(
+        &self,
+        dy: View,
+        input: [usize; 2],
+        size: [usize; 2],
+        window: &Window,
+        count_padding: bool,
+    ) -> Result<Buffer> {
+        widen([dy], |[dy]| pool::avg_pool2d_grad(dy, input, size, window, count_padding))
     }
 
     fn gather(&self, x: View, index: View, axis: usize) -> Result<Buffer> {

@@ -6,6 +6,7 @@
 mod backend;
 mod binary;
 pub mod cache;
+mod conv;
 mod copy;
 mod fused;
 mod index;
@@ -13,6 +14,7 @@ mod math;
 pub mod matmul;
 mod norm;
 pub mod peak;
+mod pool;
 mod read;
 mod reduce;
 mod scan_sort;

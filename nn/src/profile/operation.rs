@@ -126,6 +126,12 @@ impl Operation {
                 let columns = work.min(1000);
                 vec![work / columns, columns]
             }
+            // Images: the first shape that is listed, with as many of them as that leaves.
+            6 => {
+                let mut shape = self.shapes[0].clone();
+                shape[0] = (2 * work * shape[0] / self.flops(&shape).max(1)).max(1);
+                shape
+            }
             rank => {
                 let side = (work as f64).powf(1.0 / 3.0).round().max(1.0) as usize;
                 let mut shape = vec![side; rank];

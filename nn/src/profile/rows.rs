@@ -1,6 +1,7 @@
 //! The list of operations. A function of one or two numbers is here by its row in the kernels' own tables; any other
 //! primitive has rows below, and a test names the primitive that has none.
 
+mod images;
 mod layers;
 
 use super::operation::{Operation, Scale, bytes, indices, uniform};
@@ -28,6 +29,8 @@ pub fn operations() -> Vec<Operation> {
     all.extend(layers::dense());
     all.extend(layers::norms());
     all.extend(layers::steps());
+    all.extend(images::convolutions());
+    all.extend(images::pools());
     all
 }
 

@@ -1,0 +1,292 @@
+//! Pools: for each pixel, the largest or a weighted sum of some pixels of another image, channel by channel.
+//!
+//! Going back is the same with the images exchanged: what a pixel of `x` gets comes from the windows that hold it. So
+//! every pixel that is written is written once, by one thread, and its channels fill vector registers.
+
+use smallvec::SmallVec;
+
+use super::copy::Dense;
+use super::fused::with_real;
+use super::math::Real;
+use super::read::for_parts;
+use super::threads::{GRAIN, for_chunks};
+use crate::window::{Axis, Window};
+use crate::{Buffer, DType, Element, Error, Result, View};
+
+/// How many channels are worked on side by side.
+const LANES: usize = 16;
+
+/// Numbers of pixels within an image, row by row.
+type Pixels = SmallVec<[usize; 16]>;
+
+/// Which pixels of the other image a pixel is made of.
+#[derive(Clone, Copy)]
+struct Near {
+    axes: [Axis; 2],
+    /// The windows that hold it; else the pixels that its window holds.
+    windows: bool,
+}
+
+impl Near {
+    /// The places along one dimension.
+    fn along(&self, axis: usize, at: usize) -> Pixels {
+        let axis = self.axes[axis];
+        match self.windows {
+            true => axis.readers(at).map(|(_, output)| output).collect(),
+            false => axis.taps(at).map(|(_, input)| input).collect(),
+        }
+    }
+
+    /// How many pixels there are: of the image that is made, along height and width, and in all of the other.
+    fn sizes(&self) -> ([usize; 2], usize) {
+        let (inputs, outputs) = (self.axes.map(|axis| axis.input), self.axes.map(|axis| axis.output));
+        if self.windows { (inputs, outputs.iter().product()) } else { (outputs, inputs.iter().product()) }
+    }
+
+    /// Calls `f(column, rows, columns, pixels)` for every pixel of a row: where the pixels lie that it is made of.
+    fn for_row(&self, row: usize, mut f: impl FnMut(usize, &[usize], &[usize], &[usize])) {
+        let rows = self.along(0, row);
+        let width = if self.windows { self.axes[1].output } else { self.axes[1].input };
+        for column in 0..self.sizes().0[1] {
+            let columns = self.along(1, column);
+            let pixels: Pixels =
+                rows.iter().flat_map(|row| columns.iter().map(move |column| row * width + column)).collect();
+            f(column, &rows, &columns, &pixels);
+        }
+    }
+
+    /// How many rows of the image that is made are worth a thread's while, depending on the sizes alone.
+    fn rows_at_once(&self, images: usize, channels: usize) -> usize {
+        let [height, width] = self.sizes().0;
+        let taps: usize = self.axes.iter().map(|axis| axis.kernel).product();
+        (GRAIN / (width * channels * taps).max(1)).max(images * height / 64).max(1)
+    }
+}
+
+crate::simd! {
+    /// The largest of some pixels in each channel of `y`, and which pixel it is.
+    fn largest<T>(x: &[T], pixels: &[usize], y: &mut [T], places: &mut [i32]) where [T: Real] {
+        let channels = y.len();
+        for_blocks(channels, |at, whole| {
+            if whole {
+                let (y, places) = (&mut y[at..at + LANES], &mut places[at..at + LANES]);
+                largest_block::<T, LANES>(x, channels, at, pixels, y, places);
+            } else {
+                largest_block::<T, 1>(x, channels, at, pixels, &mut y[at..=at], &mut places[at..=at]);
+            }
+        });
+    }
+    /// For each channel of `dx`, the sum of those `dy` of some windows whose largest element is at `here`.
+    fn chosen<T>(dy: &[T], places: &[i32], here: i32, windows: &[usize], dx: &mut [T]) where [T: Real] {
+        let channels = dx.len();
+        for_blocks(channels, |at, whole| {
+            if whole {
+                chosen_block::<T, LANES>(dy, places, here, channels, at, windows, &mut dx[at..at + LANES]);
+            } else {
+                chosen_block::<T, 1>(dy, places, here, channels, at, windows, &mut dx[at..=at]);
+            }
+        });
+    }
+    /// The sum of some pixels times their weights in each channel of `y`.
+    fn weighted<T>(x: &[T], pixels: &[usize], weights: &[T], y: &mut [T]) where [T: Real] {
+        let channels = y.len();
+        for_blocks(channels, |at, whole| {
+            if whole {
+                weighted_block::<T, LANES>(x, channels, at, pixels, weights, &mut y[at..at + LANES]);
+            } else {
+                weighted_block::<T, 1>(x, channels, at, pixels, weights, &mut y[at..=at]);
+            }
+        });
+    }
+}
+
+/// Calls `f(start, true)` for blocks of channels, of which the last may overlap the one before it; `f(channel, false)` for
+/// single ones where there are fewer than a block's.
+#[inline(always)]
+fn for_blocks(channels: usize, mut f: impl FnMut(usize, bool)) {
+    if channels < LANES {
+        return (0..channels).for_each(|at| f(at, false));
+    }
+    for at in (0..channels - LANES).step_by(LANES) {
+        f(at, true);
+    }
+    f(channels - LANES, true);
+}
+
+/// `N` channels of a pixel.
+#[inline(always)]
+fn block<T, const N: usize>(x: &[T], pixel: usize, channels: usize, at: usize) -> &[T; N] {
+    x[pixel * channels + at..].first_chunk().expect("a pixel has all channels")
+}
+
+#[inline(always)]
+fn largest_block<T: Real, const N: usize>(
+    x: &[T],
+    channels: usize,
+    at: usize,
+    pixels: &[usize],
+    y: &mut [T],
+    places: &mut [i32],
+) {
+    let mut best: [T; N] = *block(x, pixels[0], channels, at);
+    let mut place = [pixels[0] as i32; N];
+    for &pixel in &pixels[1..] {
+        let next: &[T; N] = block(x, pixel, channels, at);
+        for l in 0..N {
+            // The comparison is false for a NaN on either side; one that is there already stays.
+            let stays = best[l].partial_cmp(&best[l]).is_none() || next[l] <= best[l];
+            best[l] = if stays { best[l] } else { next[l] };
+            place[l] = if stays { place[l] } else { pixel as i32 };
+        }
+    }
+    y.copy_from_slice(&best);
+    places.copy_from_slice(&place);
+}
+
+#[inline(always)]
+fn chosen_block<T: Real, const N: usize>(
+    dy: &[T],
+    places: &[i32],
+    here: i32,
+    channels: usize,
+    at: usize,
+    windows: &[usize],
+    dx: &mut [T],
+) {
+    let mut sums = [T::of(0.0); N];
+    for &window in windows {
+        let dy: &[T; N] = block(dy, window, channels, at);
+        let places: &[i32; N] = block(places, window, channels, at);
+        for l in 0..N {
+            sums[l] = sums[l] + if places[l] == here { dy[l] } else { T::of(0.0) };
+        }
+    }
+    dx.copy_from_slice(&sums);
+}
+
+#[inline(always)]
+fn weighted_block<T: Real, const N: usize>(
+    x: &[T],
+    channels: usize,
+    at: usize,
+    pixels: &[usize],
+    weights: &[T],
+    y: &mut [T],
+) {
+    let mut sums = [T::of(0.0); N];
+    for (&pixel, &weight) in pixels.iter().zip(weights) {
+        let x: &[T; N] = block(x, pixel, channels, at);
+        for l in 0..N {
+            sums[l] = sums[l] + weight * x[l];
+        }
+    }
+    y.copy_from_slice(&sums);
+}
+
+fn axes(window: &Window, input: [usize; 2], kernel: [usize; 2]) -> [Axis; 2] {
+    window.axes(input, kernel).expect("callers check that the kernel fits")
+}
+
+/// The largest element of each window, and its place.
+pub fn max_pool2d(x: View, size: [usize; 2], window: &Window) -> Result<(Buffer, Buffer)> {
+    let &[n, h, w, c] = x.shape() else { unreachable!("images have four dimensions") };
+    let near = Near { axes: axes(window, [h, w], size), windows: false };
+    let ([oh, ow], pixels) = near.sizes();
+    let mut y = Buffer::unspecified(x.dtype(), n * oh * ow * c);
+    let mut places = Buffer::unspecified(DType::I32, y.len());
+    let row = (ow * c).max(1);
+    let chunk = near.rows_at_once(n, c) * row;
+    with_real!("max_pool2d", x.dtype(), T => {
+        let x = Dense::<T>::new(x);
+        let x = x.as_slice();
+        let parts = y.as_mut_slice::<T>().chunks_mut(chunk).zip(places.as_mut_slice::<i32>().chunks_mut(chunk));
+        let mut parts: SmallVec<[_; 8]> = parts.collect();
+        for_chunks(&mut parts, 1, &|i, parts| {
+            let (y, places) = &mut parts[0];
+            for (j, (y, places)) in y.chunks_mut(row).zip(places.chunks_mut(row)).enumerate() {
+                let at = i * chunk / row + j;
+                let image = &x[at / oh * pixels * c..][..pixels * c];
+                near.for_row(at % oh, |column, _, _, pixels| {
+                    let channels = column * c..(column + 1) * c;
+                    largest(image, pixels, &mut y[channels.clone()], &mut places[channels]);
+                });
+            }
+        });
+    });
+    Ok((y, places))
+}
+
+/// The gradient of [`max_pool2d`], given the places.
+pub fn max_pool2d_grad(dy: View, places: View, input: [usize; 2], size: [usize; 2], window: &Window) -> Result<Buffer> {
+    let near = Near { axes: axes(window, input, size), windows: true };
+    let places = Dense::<i32>::new(places);
+    let places = places.as_slice();
+    let c = dy.shape()[3];
+    Ok(with_real!("max_pool2d_grad", dy.dtype(), T => each_row::<T>(dy, near, &|dy, first, row, dx| {
+        let places = &places[first..first + dy.len()];
+        near.for_row(row, |column, _, _, windows| {
+            let here = (row * input[1] + column) as i32;
+            chosen(dy, places, here, windows, &mut dx[column * c..][..c]);
+        });
+    })))
+}
+
+/// The mean of each window.
+pub fn avg_pool2d(x: View, size: [usize; 2], window: &Window, count_padding: bool) -> Result<Buffer> {
+    let &[_, h, w, _] = x.shape() else { unreachable!("images have four dimensions") };
+    averages(x, Near { axes: axes(window, [h, w], size), windows: false }, count_padding)
+}
+
+/// The gradient of [`avg_pool2d`].
+pub fn avg_pool2d_grad(
+    dy: View,
+    input: [usize; 2],
+    size: [usize; 2],
+    window: &Window,
+    count_padding: bool,
+) -> Result<Buffer> {
+    averages(dy, Near { axes: axes(window, input, size), windows: true }, count_padding)
+}
+
+/// Sums of pixels, each over what its window, or it as a window, is divided by.
+fn averages(x: View, near: Near, count_padding: bool) -> Result<Buffer> {
+    let c = x.shape()[3];
+    let taps: usize = near.axes.iter().map(|axis| axis.kernel).product();
+    // How many elements a window holds along one dimension.
+    let held = |axis: usize, window: usize| near.axes[axis].taps(window).count();
+    Ok(with_real!("avg_pool2d", x.dtype(), T => each_row::<T>(x, near, &|x, _, row, y| {
+        near.for_row(row, |column, rows, columns, pixels| {
+            let each = |divisor: usize| T::of(1.0 / divisor as f64);
+            let weights: SmallVec<[T; 16]> = match (count_padding, near.windows) {
+                (true, _) => SmallVec::from_elem(each(taps), pixels.len()),
+                (false, false) => SmallVec::from_elem(each(pixels.len()), pixels.len()),
+                (false, true) => rows
+                    .iter()
+                    .flat_map(|&row| columns.iter().map(move |&column| each(held(0, row) * held(1, column))))
+                    .collect(),
+            };
+            weighted(x, pixels, &weights, &mut y[column * c..][..c]);
+        });
+    })))
+}
+
+/// Makes one row: from the other image, where that begins among all, the row's number, and the row.
+type OfRow<'a, T> = dyn Fn(&[T], usize, usize, &mut [T]) + Sync + 'a;
+
+/// Images made row by row of the images `x`.
+fn each_row<T: Real + Element>(x: View, near: Near, f: &OfRow<'_, T>) -> Buffer {
+    let (n, c) = (x.shape()[0], x.shape()[3]);
+    let ([height, width], pixels) = near.sizes();
+    let mut y = Buffer::unspecified(T::DTYPE, n * height * width * c);
+    let x = Dense::<T>::new(x);
+    let x = x.as_slice();
+    let row = (width * c).max(1);
+    for_parts(y.as_mut_slice::<T>(), near.rows_at_once(n, c) * row, &|start, y| {
+        for (i, y) in y.chunks_mut(row).enumerate() {
+            let at = start / row + i;
+            let first = at / height * pixels * c;
+            f(&x[first..first + pixels * c], first, at % height, y);
+        }
+    });
+    y
+}
