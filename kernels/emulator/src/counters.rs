@@ -1,0 +1,188 @@
+//! What decides speed on a GPU, counted.
+
+use std::ops::AddAssign;
+
+/// Counts over a whole launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Instructions, each counted once for a warp.
+    pub instructions: u64,
+    /// Instructions, each counted for every lane that took part.
+    pub lane_instructions: u64,
+    /// Multiply-adds of `f32`, for every lane.
+    pub multiply_adds: u64,
+    /// Products of the tensor core, for every warp.
+    pub tensor_products: u64,
+    /// Branches that lanes of a warp took differently.
+    pub divergent_branches: u64,
+    /// Accesses to global memory, each counted once for a warp.
+    pub global_requests: u64,
+    /// Sectors of 32 bytes that those touched. The fewest possible are the bytes asked for over 32.
+    pub global_sectors: u64,
+    /// Bytes that lanes asked for in global memory.
+    pub global_bytes: u64,
+    /// Accesses to shared memory, each counted once for a warp.
+    pub shared_requests: u64,
+    /// Turns that those took: a bank serves one word a turn, so lanes that want different words of a bank wait.
+    pub shared_turns: u64,
+    /// Turns that those would have taken without conflicts.
+    pub shared_turns_ideal: u64,
+    /// Barriers, each counted once for a block.
+    pub barriers: u64,
+    /// Atomics on global memory, for every lane.
+    pub global_atomics: u64,
+}
+
+impl Counters {
+    /// Sectors a request of global memory touches on average; 4 is the fewest for 32 lanes of 4 bytes.
+    pub fn sectors_per_request(&self) -> f64 {
+        ratio(self.global_sectors, self.global_requests)
+    }
+
+    /// The share of the bytes in touched sectors that lanes asked for; above 1 where lanes share bytes.
+    pub fn sector_use(&self) -> f64 {
+        ratio(self.global_bytes, 32 * self.global_sectors)
+    }
+
+    /// How many turns were lost to conflicts between banks.
+    pub fn bank_conflicts(&self) -> u64 {
+        self.shared_turns - self.shared_turns_ideal
+    }
+
+    /// The share of all lanes of executed instructions that took part.
+    pub fn active_lanes(&self) -> f64 {
+        ratio(self.lane_instructions, 32 * self.instructions)
+    }
+
+    /// The share of executed instructions that are multiply-adds.
+    pub fn multiply_add_share(&self) -> f64 {
+        ratio(self.multiply_adds, self.lane_instructions)
+    }
+
+    /// Counts an access of a warp to global memory: `bytes` at each of the addresses.
+    pub(crate) fn global(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) {
+        self.global_requests += 1;
+        self.global_bytes += u64::from(mask.count_ones()) * bytes as u64;
+        let mut sectors = [u64::MAX; 32];
+        let mut count = 0;
+        for lane in lanes(mask) {
+            // An aligned access of up to 16 bytes lies in one sector.
+            let sector = addresses[lane] / 32;
+            if count == 0 || sectors[count - 1] != sector {
+                sectors[count] = sector;
+                count += 1;
+            }
+        }
+        let sectors = &mut sectors[..count];
+        if !sectors.is_sorted() {
+            sectors.sort_unstable();
+        }
+        self.global_sectors += sectors.chunk_by(|a, b| a == b).count() as u64;
+    }
+
+    /// Counts an access of a warp to shared memory. Wide accesses go in phases of 128 bytes: half a warp with 8 bytes each,
+    /// a quarter with 16.
+    pub(crate) fn shared(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) {
+        self.shared_requests += 1;
+        let words = bytes.div_ceil(4);
+        let phase = 32 / words;
+        for first in (0..32).step_by(phase) {
+            let here = mask >> first & (u32::MAX >> (32 - phase));
+            if here != 0 {
+                self.shared_turns_ideal += 1;
+                self.shared_turns += turns(lanes(here).flat_map(|lane| {
+                    let word = addresses[first + lane] / 4;
+                    word..word + words as u64
+                }));
+            }
+        }
+    }
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.instructions += other.instructions;
+        self.lane_instructions += other.lane_instructions;
+        self.multiply_adds += other.multiply_adds;
+        self.tensor_products += other.tensor_products;
+        self.divergent_branches += other.divergent_branches;
+        self.global_requests += other.global_requests;
+        self.global_sectors += other.global_sectors;
+        self.global_bytes += other.global_bytes;
+        self.shared_requests += other.shared_requests;
+        self.shared_turns += other.shared_turns;
+        self.shared_turns_ideal += other.shared_turns_ideal;
+        self.barriers += other.barriers;
+        self.global_atomics += other.global_atomics;
+    }
+}
+
+/// The numbers of the lanes in a mask.
+pub(crate) fn lanes(mut mask: u32) -> impl Iterator<Item = usize> + Clone {
+    std::iter::from_fn(move || {
+        let lane = mask.trailing_zeros() as usize;
+        mask &= mask.wrapping_sub(1);
+        (lane < 32).then_some(lane)
+    })
+}
+
+/// The most different words that one of the 32 banks has to serve.
+fn turns(words: impl Iterator<Item = u64> + Clone) -> u64 {
+    let mut seen = [u64::MAX; 32];
+    let conflict = words.clone().any(|word| {
+        let first = &mut seen[word as usize % 32];
+        let other = *first != u64::MAX && *first != word;
+        *first = word;
+        other
+    });
+    if !conflict {
+        return 1;
+    }
+    let mut words: Vec<u64> = words.collect();
+    words.sort_unstable();
+    words.dedup();
+    let mut load = [0; 32];
+    words.iter().for_each(|&word| load[word as usize % 32] += 1);
+    load.into_iter().max().unwrap_or(1)
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sectors(address: impl Fn(u64) -> u64, bytes: usize) -> u64 {
+        let mut counters = Counters::default();
+        counters.global(&std::array::from_fn(|lane| address(lane as u64)), u32::MAX, bytes);
+        counters.global_sectors
+    }
+
+    fn shared(address: impl Fn(u64) -> u64, mask: u32, bytes: usize) -> u64 {
+        let mut counters = Counters::default();
+        counters.shared(&std::array::from_fn(|lane| address(lane as u64)), mask, bytes);
+        counters.shared_turns
+    }
+
+    #[test]
+    fn sectors_are_counted_once() {
+        assert_eq!(sectors(|lane| 4 * lane, 4), 4);
+        assert_eq!(sectors(|lane| 4 * (31 - lane), 4), 4);
+        assert_eq!(sectors(|lane| 4 * (lane % 2) * 1000, 4), 2);
+        assert_eq!(sectors(|lane| 128 * lane, 4), 32);
+        assert_eq!(sectors(|lane| 16 * lane, 16), 16);
+    }
+
+    #[test]
+    fn banks_serve_a_word_a_turn() {
+        assert_eq!(shared(|lane| 4 * lane, u32::MAX, 4), 1);
+        assert_eq!(shared(|_| 64, u32::MAX, 4), 1, "one word goes to all");
+        assert_eq!(shared(|lane| 8 * lane, u32::MAX, 4), 2);
+        assert_eq!(shared(|lane| 128 * lane, u32::MAX, 4), 32);
+        assert_eq!(shared(|lane| 132 * lane, u32::MAX, 4), 1, "a padded column");
+        assert_eq!(shared(|lane| 16 * lane, u32::MAX, 16), 4, "four phases of 128 bytes");
+        assert_eq!(shared(|lane| 128 * lane, 0b101, 4), 2);
+    }
+}

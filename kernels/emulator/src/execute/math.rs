@@ -1,0 +1,29 @@
+//! The functions that a GPU approximates, rounded from double precision.
+
+use super::numbers::Canonical;
+use crate::isa::Unary;
+
+/// The function of single precision; those of all types are elsewhere.
+pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
+    match op {
+        Unary::Rcp => |x| (1.0 / x).canonical(),
+        Unary::Sqrt => |x| x.sqrt().canonical(),
+        Unary::Rsqrt => |x| ((1.0 / f64::from(x).sqrt()) as f32).canonical(),
+        Unary::Sin => |x| (libm::sin(f64::from(flush(x))) as f32).canonical(),
+        Unary::Cos => |x| (libm::cos(f64::from(flush(x))) as f32).canonical(),
+        Unary::Lg2 => |x| (libm::log2(f64::from(x)) as f32).canonical(),
+        Unary::Ex2 => |x| (libm::exp2(f64::from(x)) as f32).canonical(),
+        Unary::Tanh => |x| (libm::tanh(f64::from(x)) as f32).canonical(),
+        Unary::RcpFlush => |x| flush(1.0 / flush(x)).canonical(),
+        Unary::Lg2Flush => |x| flush(libm::log2(f64::from(flush(x))) as f32).canonical(),
+        Unary::Ex2Flush => |x| flush(libm::exp2(f64::from(flush(x))) as f32).canonical(),
+        Unary::Neg | Unary::Abs | Unary::Not | Unary::Popc | Unary::Clz | Unary::Brev => {
+            unreachable!("{op:?} is no function of floats alone")
+        }
+    }
+}
+
+/// A subnormal number as 0 with its sign.
+fn flush(x: f32) -> f32 {
+    if x.is_subnormal() { 0f32.copysign(x) } else { x }
+}
