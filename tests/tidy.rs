@@ -18,7 +18,7 @@ const EDGES: &[(&str, &str)] = &[
 ];
 
 /// The edges for tests, benches and examples alone.
-const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels")];
+const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels"), ("gradus-kernels", "gradus-emulator")];
 
 /// The files that may say `unsafe`.
 const UNSAFE_FILES: &[&str] = &[

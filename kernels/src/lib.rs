@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod buffer;
 pub mod cpu;
+pub mod cuda;
 pub mod dtype;
 pub mod error;
 pub mod layout;

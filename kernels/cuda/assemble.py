@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Assembles the PTX for every architecture with NVIDIA's ptxas, and fails where a kernel would be slow for a reason that shows.
+
+    python3 -m venv /tmp/nvrtc
+    /tmp/nvrtc/bin/pip install -r kernels/cuda/requirements.txt
+    /tmp/nvrtc/bin/python kernels/cuda/assemble.py
+
+No GPU is needed, and nothing here is a time: registers and spills say how many blocks fit on a multiprocessor, and the machine code of
+an inner loop says which share of its instructions multiply.
+"""
+import collections, glob, os, re, subprocess, sys, tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# ptxas 12.9 is the last one for 7.0.
+ARCHITECTURES = {70: "cuda_nvcc", **{arch: "cu13" for arch in (75, 80, 86, 89, 90, 100, 120)}}
+# What must hold for a kernel from sm_75 on: the most registers, and the least share of the inner loop that multiplies. An HMMA does
+# the work of 64 FFMA, so that a smaller share of them goes as far.
+WANTED = {"matmul_128": (128, "FFMA", 0.85), "matmul_bf16": (128, "HMMA", 0.16)}
+
+
+def tool(folder, name):
+    for path in sys.path:
+        if os.path.exists(f"{path}/nvidia/{folder}/bin/{name}"):
+            return f"{path}/nvidia/{folder}/bin/{name}"
+    sys.exit(f"{name} is not here: pip install -r kernels/cuda/requirements.txt")
+
+
+def resources(report):
+    """For each kernel: registers, and bytes of spills."""
+    found = {}
+    for part in report.split("Compiling entry function '")[1:]:
+        spills = sum(int(count) for count in re.findall(r"(\d+) bytes spill", part))
+        found[part.split("'")[0]] = int(re.search(r"Used (\d+) registers", part).group(1)), spills
+    return found
+
+
+def inner_loop(sass, kernel):
+    """The instructions of the longest loop that holds no other."""
+    section = next(part for part in re.split(r"\n\s*\.section\s+", sass) if part.startswith(f".text.{kernel},"))
+    instructions, labels, loops = [], {}, []
+    for line in section.splitlines():
+        label = re.match(r"(\.L_x_\d+):", line)
+        if label:
+            labels[label.group(1)] = len(instructions)
+            continue
+        match = re.search(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+\s+)?(\S+?)[\s;](.*)", line)
+        # What is guarded by `@!PT` never runs: ptxas pads some barriers with it.
+        if not match or "@!PT" in line:
+            continue
+        instructions.append(match.group(1))
+        target = re.search(r"(\.L_x_\d+)", match.group(2)) if match.group(1).startswith("BRA") else None
+        if target and target.group(1) in labels:
+            loops.append((labels[target.group(1)], len(instructions)))
+    loops = [(a, b) for a, b in loops if not any(a <= c and d < b for c, d in loops if (c, d) != (a, b))]
+    start, end = max(loops, key=lambda loop: loop[1] - loop[0])
+    return collections.Counter(re.match(r"[A-Z0-9]+", name).group(0) for name in instructions[start:end]), instructions[start:end]
+
+
+def main():
+    complaints = []
+    nvdisasm = tool("cu13", "nvdisasm")
+    for path in sorted(glob.glob(f"{HERE}/ptx/*.ptx")):
+        lowest = int(re.search(r"\.target sm_(\d+)", open(path).read()).group(1))
+        for arch, folder in ARCHITECTURES.items():
+            if arch < lowest:
+                continue
+            with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
+                command = [tool(folder, "ptxas"), "-v", f"-arch=sm_{arch}", path, "-o", cubin.name]
+                report = subprocess.run(command, capture_output=True, text=True)
+                if report.returncode:
+                    complaints.append(f"{os.path.basename(path)} for sm_{arch}: {report.stderr.strip()}")
+                    continue
+                used = resources(report.stderr)
+                # The disassembler knows 7.5 and later.
+                kernels = [name for name in WANTED if name in used and arch > 70]
+                sass = subprocess.run([nvdisasm, "-c", cubin.name], capture_output=True, text=True).stdout if kernels else ""
+            for name, (registers, spills) in used.items():
+                # 7.0 has no room for the addresses of matmul_128 beside its 64 sums: known, and left.
+                if spills and arch > 70:
+                    complaints.append(f"{name} for sm_{arch} spills {spills} bytes")
+            for name in kernels:
+                most, multiply, least = WANTED[name]
+                counts, loop = inner_loop(sass, name)
+                share = counts[multiply] / len(loop)
+                narrow = [op for op in loop if re.match(r"LD[SG]($|\.)", op) and ".128" not in op]
+                print(f"{name} sm_{arch}: {used[name][0]} registers, {used[name][1]} bytes of spills, "
+                      f"inner loop of {len(loop)}: {share:.1%} {multiply}, {len(narrow)} loads narrower than 128 bits")
+                if used[name][0] > most or share < least or narrow:
+                    complaints.append(f"{name} for sm_{arch}: at most {most} registers, {least:.0%} {multiply} and 128-bit loads are wanted")
+    sys.exit("\n".join(complaints))
+
+
+main()

@@ -1,0 +1,12 @@
+//! The CUDA kernels, executed by the emulator from the very PTX that is shipped, against the reference.
+
+mod gpu;
+mod index;
+mod matmul;
+mod norm;
+mod pointwise;
+mod ptx;
+mod random;
+mod reduce;
+mod softmax;
+mod update;
