@@ -248,6 +248,9 @@ binary! {
     Minimum => "minimum", |a, b| if a.is_nan() || a < b { a } else { b }, Some(a.min(b));
     /// The angle of the point `(b, a)` as seen from the origin, in radians; floats only.
     Atan2 => "atan2", |a, b| a.atan2(b), None;
+    /// `b softplus(-a) + (1 - b) softplus(a)`: the binary cross entropy of the probability `sigmoid(a)` where the truth is `b`,
+    /// without what that sum loses where the model is sure; floats only.
+    LogisticLoss => "logistic_loss", |a, b| a.abs() * (if a > 0.0 { 1.0 - b } else { b }) + softplus(-a.abs()), None;
     /// What division leaves, with the sign of `b`, as `%` in Python; NaN or 0 for `b = 0`.
     Remainder => "remainder", |a, b| a - (a / b).floor() * b, Some(if b == 0 { 0 } else { a.wrapping_rem(b).wrapping_add(b).wrapping_rem(b) });
 }

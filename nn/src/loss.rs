@@ -125,10 +125,7 @@ impl Loss {
                 let not = p.neg()?.add_scalar(1.0)?;
                 t.mul(&p.log()?)?.add(&others()?.mul(&not.log()?)?)?.mean(last)?.neg()?
             }
-            // `softplus(y) - t y` would be shorter, and lose all digits where the model is sure and right.
-            BinaryCrossentropy(_) | BinaryCrossentropyLogits(_) => {
-                t.mul(&y.neg()?.softplus()?)?.add(&others()?.mul(&y.softplus()?)?)?.mean(last)?
-            }
+            BinaryCrossentropy(_) | BinaryCrossentropyLogits(_) => y.logistic_loss(&t)?.mean(last)?,
             MeanSquaredError => y.sub(&t)?.square()?.mean(last)?,
             Quadratic => y.sub(&t)?.square()?.sum(last)?.mul_scalar(0.5)?,
             MeanAbsoluteError => y.sub(&t)?.abs()?.mean(last)?,

@@ -74,6 +74,8 @@ binary! {
     minimum = Minimum, ab (a, b, dy), dy * share(&a.lt(b)?, &a.eq(b)?, dy)?, dy * share(&b.lt(a)?, &a.eq(b)?, dy)?;
     /// The angle of the point `(b, a)` as seen from the origin, in radians.
     atan2 = Atan2, ab (a, b, dy), dy * b / (a * a + b * b), -(dy * a / (a * a + b * b));
+    /// The binary cross entropy of logits `a` for truths `b`, from 0 to 1: `b softplus(-a) + (1 - b) softplus(a)`.
+    logistic_loss = LogisticLoss, ab (a, b, dy), dy * (a.sigmoid()? - b), -(dy * a);
     /// What division leaves, with the sign of `b`.
     remainder = Remainder, ab (a, b, dy), dy.clone(), -(dy * (a / b).floor()?);
 }

@@ -79,8 +79,16 @@ table! {
     Maximum: 1 => |a, b| if a.is_nan() || a > b { a } else { b };
     Minimum: 1 => |a, b| if a.is_nan() || a < b { a } else { b };
     Atan2: 8 => |a, b| a.angle::<FMA>(b);
+    LogisticLoss: 8 => |a, b| logistic_loss::<FMA, _>(a, b);
     // In double precision, since the quotient's rounding would be multiplied by `b`.
     Remainder: 4 => |a, b| Real::of(Binary::Remainder.reference(a.wide(), b.wide()));
+}
+
+#[inline(always)]
+fn logistic_loss<const FMA: bool, T: Real>(a: T, b: T) -> T {
+    let (zero, one) = (T::of(0.0), T::of(1.0));
+    let size = if a < zero { -a } else { a };
+    size * (if a > zero { one - b } else { b }) + (-size).softplus::<FMA>()
 }
 
 /// `op` of every pair. `f16` and `bf16` are not meant to come here: see [`widen`](super::widen).

@@ -45,6 +45,8 @@ pub trait Real:
     fn exp<const FMA: bool>(self) -> Self;
     /// `e^x` for an `x` that is not positive.
     fn exp_below<const FMA: bool>(self) -> Self;
+    /// `log(1 + e^x)`.
+    fn softplus<const FMA: bool>(self) -> Self;
     /// The square root.
     fn root(self) -> Self;
     /// `self^exponent`.
@@ -98,6 +100,10 @@ impl Real for f32 {
         exp_below::<FMA>(self)
     }
     #[inline(always)]
+    fn softplus<const FMA: bool>(self) -> Self {
+        softplus::<FMA>(self)
+    }
+    #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
     }
@@ -127,6 +133,10 @@ impl Real for f64 {
     #[inline(always)]
     fn exp_below<const FMA: bool>(self) -> Self {
         self.exp()
+    }
+    #[inline(always)]
+    fn softplus<const FMA: bool>(self) -> Self {
+        self.max(0.0) + (-self.abs()).exp().ln_1p()
     }
     #[inline(always)]
     fn root(self) -> Self {

@@ -133,7 +133,9 @@ fn pointwise() -> Vec<Operation> {
         });
         match f {
             // What remains jumps where the quotient is a whole number, and sums may cancel to nothing.
-            Binary::Add | Binary::Sub | Binary::Remainder => operation.exact_to(Scale::Largest, 2e-6),
+            Binary::Add | Binary::Sub | Binary::LogisticLoss | Binary::Remainder => {
+                operation.exact_to(Scale::Largest, 2e-6)
+            }
             _ => operation,
         }
     });
