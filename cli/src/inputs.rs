@@ -1,13 +1,14 @@
 //! What `predict` reads: pictures and arrays, turned into samples as the model knows them.
 
 use std::fs;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
 
-use image::{DynamicImage, GenericImageView, ImageFormat, ImageReader, imageops::FilterType};
+use image::{DynamicImage, GenericImageView};
 use nn::core::{DType, Tensor};
-use nn::data::{read_idx_bytes, read_npy_bytes};
+use nn::data::{Preparation, read_idx_bytes, read_npy_bytes};
 
+use crate::datasets::images::{decode_picture, picture_format};
 use crate::failure::{Failure, Kind};
 
 /// Samples of one input.
@@ -26,6 +27,8 @@ pub struct Input {
 pub struct Wanted<'a> {
     /// The shape of one sample.
     pub shape: &'a [usize],
+    /// What was done to images in training.
+    pub images: &'a Preparation,
     /// What the numbers of the training data were divided by.
     pub scale: f64,
     /// The largest number in the training data: what white is to a picture.
@@ -53,9 +56,12 @@ pub fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Input, Failure> {
     match bytes.as_slice() {
         [0x93, b'N', b'U', b'M', ..] => array(name.clone(), read_npy_bytes(&name, &bytes)?, wanted),
         [0, 0, ..] | [0x1f, 0x8b, ..] => array(name.clone(), read_idx_bytes(&name, &bytes)?, wanted),
-        _ => match image::guess_format(&bytes) {
-            Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => picture(name, &bytes, format, wanted),
-            _ => {
+        _ => match picture_format(&bytes) {
+            Some(format) => {
+                let image = decode_picture(&name, &bytes, format)?;
+                picture(name, &image, wanted)
+            }
+            None => {
                 let text = format!("{name}: neither a PNG or JPEG image nor an NPY or IDX file");
                 Err(Failure::new(Kind::Data, text))
             }
@@ -66,9 +72,16 @@ pub fn read(path: &Path, wanted: &Wanted<'_>) -> Result<Input, Failure> {
 fn array(name: String, array: Tensor, wanted: &Wanted<'_>) -> Result<Input, Failure> {
     let shape = array.shape().to_vec();
     let per_sample: usize = wanted.shape.iter().product();
-    // A batch of samples, a single one, or a batch of which only the shape of the samples differs: 784 for 28x28.
+    let is_raw = |rest: &[usize]| wanted.images.shape(rest).is_ok_and(|shape| shape == wanted.shape);
+    // A batch of samples, a single one, a batch as the training data are stored, or one of which only the shape of the samples
+    // differs: 784 for 28x28.
+    let mut array = array;
     let count = match shape.as_slice() {
         whole if whole == wanted.shape => 1,
+        [count, rest @ ..] if is_raw(rest) => {
+            array = wanted.images.apply(&array)?;
+            *count
+        }
         [count, rest @ ..] if rest.iter().product::<usize>() == per_sample => *count,
         _ => {
             let text = format!(
@@ -86,18 +99,15 @@ fn array(name: String, array: Tensor, wanted: &Wanted<'_>) -> Result<Input, Fail
     Ok(Input { name, samples: samples.map_err(nn::Error::from)?, remarks: Vec::new() })
 }
 
-fn picture(name: String, bytes: &[u8], format: ImageFormat, wanted: &Wanted<'_>) -> Result<Input, Failure> {
-    let image = ImageReader::with_format(Cursor::new(bytes), format).decode();
-    let mut image = image.map_err(|error| Failure::new(Kind::Data, format!("{name}: {error}")))?;
+fn picture(name: String, image: &DynamicImage, wanted: &Wanted<'_>) -> Result<Input, Failure> {
     let Some((height, width, channels)) = layout(wanted.shape) else {
         let text = format!("{name}: the model takes samples of shape {:?}, which no image has", wanted.shape);
         return Err(Failure::new(Kind::Data, text));
     };
     let mut remarks = Vec::new();
-    if image.dimensions() != (width, height) {
-        let (from_width, from_height) = image.dimensions();
-        remarks.push(format!("{name} is {from_width}x{from_height} and was resized to {width}x{height}"));
-        image = image.resize_exact(width, height, FilterType::Triangle);
+    let (own_width, own_height) = image.dimensions();
+    if (own_width, own_height) != (width, height) {
+        remarks.push(format!("{name} is {own_width}x{own_height} and was resized to {width}x{height}"));
     }
     let mut pixels = match channels {
         1 => image.to_luma8().into_raw(),
@@ -105,17 +115,29 @@ fn picture(name: String, bytes: &[u8], format: ImageFormat, wanted: &Wanted<'_>)
     };
     if wanted.invert {
         pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-    } else if wanted.dark_background && has_light_border(&image) {
+    } else if wanted.dark_background && has_light_border(image) {
         remarks.push(format!(
             "{name} is dark on light, and the model learnt from light on dark; --invert exchanges the two"
         ));
     }
-    let factor = (wanted.white / 255.0) as f32;
-    let scale = wanted.scale as f32;
-    let values: Vec<f32> = pixels.into_iter().map(|pixel| f32::from(pixel) * factor / scale).collect();
-    let batch: Vec<usize> = std::iter::once(1).chain(wanted.shape.iter().copied()).collect();
-    let samples = Tensor::from_slice(&values, &batch).map_err(nn::Error::from)?;
+    let samples = samples(&pixels, [own_height as usize, own_width as usize, channels], wanted)?;
     Ok(Input { name, samples, remarks })
+}
+
+/// The one sample that a picture is, as training would have prepared it.
+fn samples(pixels: &[u8], frame: [usize; 3], wanted: &Wanted<'_>) -> nn::Result<Tensor> {
+    let picture = Tensor::from_slice(pixels, &[&[1], &frame[..]].concat())?;
+    let how = match (wanted.images.size, wanted.images.crop, layout(wanted.shape)) {
+        (Some(_), Some(_), _) | (.., None) => Preparation { channels: None, ..wanted.images.clone() },
+        (.., Some((height, width, _))) => {
+            let size = Some([height as usize, width as usize]);
+            Preparation { size, resampling: wanted.images.resampling, ..Preparation::default() }
+        }
+    };
+    let batch: Vec<usize> = std::iter::once(1).chain(wanted.shape.iter().copied()).collect();
+    let white = how.apply(&picture)?.mul(&Tensor::scalar((wanted.white / 255.0) as f32))?;
+    // A division, as in training, so that the same sample gives the same bits.
+    Ok(white.div(&Tensor::scalar(wanted.scale as f32))?.reshape(&batch)?)
 }
 
 /// Height, width and channels of the images that a sample's shape can mean.

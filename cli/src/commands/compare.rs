@@ -42,7 +42,7 @@ fn compare(args: &CompareArgs, terminal: &Terminal, device: Device) -> Result<()
     // What does not fit together is told before the first training, not after the last but one.
     for recipe in &first {
         if let Some(shape) = known_shape(&recipe.data) {
-            Model::build(recipe, shape)?;
+            Model::build(recipe, &shape)?;
         }
     }
     let base = &first[0];

@@ -72,6 +72,7 @@ fn predict(args: &PredictArgs, terminal: &Terminal, device: Device) -> Result<()
     let source = SOURCES.iter().find(|source| source.name == loaded.recipe.data.source);
     let wanted = Wanted {
         shape: &shape,
+        images: &loaded.recipe.data.images,
         scale: loaded.recipe.data.scale,
         white: source.map_or(255.0, |source| source.white),
         invert: args.invert,

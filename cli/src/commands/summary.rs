@@ -27,7 +27,7 @@ pub fn run(args: &SummaryArgs, terminal: &Terminal) -> Result<(), Failure> {
     } else {
         let recipe = recipes::open(&args.recipe, &args.set)?;
         let model = match known_shape(&recipe.data) {
-            Some(shape) => Model::build(&recipe, shape)?,
+            Some(shape) => Model::build(&recipe, &shape)?,
             None => Model::build(&recipe, Samples::load(&recipe, args.data.as_deref())?.train.sample_shape())?,
         };
         (recipe.name, model)

@@ -157,7 +157,7 @@ impl Training {
     ) -> Result<Training, Failure> {
         // A model that does not fit together is told before anybody waits for data.
         if let Some(shape) = known_shape(&recipe.data) {
-            Model::build(&recipe, shape)?;
+            Model::build(&recipe, &shape)?;
         }
         let place = match &args.resume {
             Some(folder) => resume::data_place(folder, args),

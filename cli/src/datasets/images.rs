@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{DynamicImage, GenericImageView, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageError, ImageFormat, ImageReader};
 use nn::core::Tensor;
 use nn::data::Dataset;
+use nn::data::images::resize;
 use nn::spec::DataSpec;
 
 use super::Piece;
@@ -17,6 +17,9 @@ use crate::failure::{Failure, Kind};
 const TILE: usize = 32;
 /// The tiles of a sheet show the classes in turn.
 const SHEET_CLASSES: usize = 10;
+
+/// A picture of more pixels is refused: as red, green and blue it would take more than 300 MB.
+const MOST_PIXELS: u64 = 100_000_000;
 
 /// Reads sheets of CIFAR-10: pictures of tiles of 32 x 32, row by row; tile number `i`, counted over all sheets, is of class
 /// `i % 10`.
@@ -78,7 +81,7 @@ pub fn folder(
         }
         for path in images {
             let image = decode(&path)?;
-            let (shape, bytes) = sample(image, spec, layout.as_deref());
+            let (shape, bytes) = sample(image, spec, layout.as_deref())?;
             let wanted = layout.get_or_insert_with(|| shape.clone());
             if *wanted != shape {
                 let what = format!("{}: an image of {shape:?}, where others are {wanted:?}", path.display());
@@ -95,18 +98,21 @@ pub fn folder(
 }
 
 /// The shape of an image, `[height, width]` or `[height, width, 3]`, and its pixels. As many colours as in `like`, if given.
-fn sample(image: DynamicImage, spec: &DataSpec, like: Option<&[usize]>) -> (Vec<usize>, Vec<u8>) {
-    let image = match spec.size {
-        Some([height, width]) if image.dimensions() != (width as u32, height as u32) => {
-            image.resize_exact(width as u32, height as u32, FilterType::Triangle)
-        }
-        _ => image,
-    };
+fn sample(image: DynamicImage, spec: &DataSpec, like: Option<&[usize]>) -> nn::Result<(Vec<usize>, Vec<u8>)> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let grey = spec.grey.or(like.map(|shape| shape.len() == 2)).unwrap_or(!image.color().has_color());
-    match grey {
+    let (shape, pixels) = match grey {
         true => (vec![height, width], image.to_luma8().into_raw()),
         false => (vec![height, width, 3], image.to_rgb8().into_raw()),
+    };
+    match spec.images.size.filter(|size| *size != [height, width]) {
+        None => Ok((shape, pixels)),
+        Some([height, width]) => {
+            let image = Tensor::from_slice(&pixels, &[&[1], &shape[..]].concat())?;
+            let pixels = resize(&image, [height, width], spec.images.resampling)?.to_vec::<f32>()?;
+            let shape = [&[height, width], &shape[2..]].concat();
+            Ok((shape, pixels.into_iter().map(|pixel| pixel.round() as u8).collect()))
+        }
     }
 }
 
@@ -143,16 +149,35 @@ fn piece(class: &str, path: &Path) -> Piece {
     Piece { name: class.to_owned(), path: Some(path.display().to_string()), bytes, sha256: None }
 }
 
-/// Reads a PNG or JPEG; content tells which, not the name.
+/// Reads a PNG or JPEG file; content tells which, not the name.
 fn decode(path: &Path) -> Result<DynamicImage, Failure> {
     let refuse = |what: String| Failure::new(Kind::Data, format!("{}: {what}", path.display()));
     let bytes = fs::read(path).map_err(|error| refuse(error.to_string()))?;
-    match image::guess_format(&bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => {
-            ImageReader::with_format(Cursor::new(bytes), format).decode().map_err(|error| refuse(error.to_string()))
-        }
-        _ => Err(refuse("neither a PNG nor a JPEG image".into())),
+    match picture_format(&bytes) {
+        Some(format) => decode_picture(&path.display().to_string(), &bytes, format),
+        None => Err(refuse("neither a PNG nor a JPEG image".into())),
     }
+}
+
+/// Which of the formats that are read the content says, if one.
+pub fn picture_format(bytes: &[u8]) -> Option<ImageFormat> {
+    image::guess_format(bytes).ok().filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg))
+}
+
+/// Decodes a picture; `name` is what a refusal calls it.
+///
+/// # Errors
+/// If it is damaged or cut off, or says that it has more than [`MOST_PIXELS`]: that is looked at before memory is taken.
+pub fn decode_picture(name: &str, bytes: &[u8], format: ImageFormat) -> Result<DynamicImage, Failure> {
+    let refuse = |what: String| Failure::new(Kind::Data, format!("{name}: {what}"));
+    let damaged = |error: ImageError| refuse(format!("a damaged or cut off image: {error}"));
+    let reader = || ImageReader::with_format(Cursor::new(bytes), format);
+    let (width, height) = reader().into_dimensions().map_err(damaged)?;
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        let what = format!("an image of {width}x{height} pixels, where {MOST_PIXELS} are the most");
+        return Err(refuse(format!("{what}; make it smaller first")));
+    }
+    reader().decode().map_err(damaged)
 }
 
 #[cfg(test)]
@@ -182,6 +207,39 @@ mod tests {
         assert_eq!(set.targets.to_vec::<i64>().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
     }
 
+    /// A PNG that says it is of `width` x `height`, with the checksum that such a header has, and ends where its pixels begin.
+    fn png_header(width: u32, height: u32) -> Vec<u8> {
+        let mut chunk = b"IHDR".to_vec();
+        chunk.extend(width.to_be_bytes().into_iter().chain(height.to_be_bytes()).chain([8, 2, 0, 0, 0]));
+        let mut check = flate2::Crc::new();
+        check.update(&chunk);
+        [b"\x89PNG\r\n\x1a\n\0\0\0\x0d".as_slice(), &chunk, &check.sum().to_be_bytes(), b"\0\0\0\x40IDAT"].concat()
+    }
+
+    #[test]
+    fn hostile_pictures_are_refused_before_memory_is_taken() {
+        let refusal = |bytes: &[u8]| {
+            let format = picture_format(bytes).unwrap();
+            decode_picture("x", bytes, format).unwrap_err().to_string()
+        };
+        let huge = refusal(&png_header(60_000, 60_000));
+        assert_eq!(huge, "x: an image of 60000x60000 pixels, where 100000000 are the most; make it smaller first");
+        let short = refusal(&png_header(10, 10));
+        assert!(short.starts_with("x: a damaged or cut off image: "), "{short}");
+        let picture = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
+        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+            let mut bytes = Cursor::new(Vec::new());
+            picture.write_to(&mut bytes, format).unwrap();
+            let bytes = bytes.into_inner();
+            assert_eq!(decode_picture("x", &bytes, format).unwrap().width(), 40);
+            for share in [2, 4] {
+                let text = refusal(&bytes[..bytes.len() / share]);
+                assert!(text.starts_with("x: a damaged or cut off image: "), "{format:?}: {text}");
+            }
+        }
+        assert!(picture_format(b"GIF89a....").is_none());
+    }
+
     #[test]
     fn subfolders_are_classes() {
         let root = tempfile::tempdir().unwrap();
@@ -199,7 +257,7 @@ mod tests {
         assert_eq!(set.inputs.to_vec::<u8>().unwrap()[36..37], [1]);
 
         spec.grey = Some(true);
-        spec.size = Some([2, 2]);
+        spec.images.size = Some([2, 2]);
         let grey = folder(&path("train"), &spec, None, &mut pieces).unwrap();
         assert_eq!((grey.inputs.shape(), grey.inputs.to_vec::<u8>().unwrap()[4]), (&[3, 2, 2][..], 1));
 

@@ -66,9 +66,11 @@ pub fn load(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts,
     Ok(Parts { train, test, origin })
 }
 
-/// The shape of one sample of a named data set, known without reading it.
-pub fn known_shape(spec: &DataSpec) -> Option<&'static [usize]> {
-    SOURCES.iter().find(|source| source.name == spec.source)?.sample_shape()
+/// The shape of one sample of a named data set as a network sees it, known without reading it. `None` as well if the recipe wants to
+/// prepare samples that are no images: reading them says so.
+pub fn known_shape(spec: &DataSpec) -> Option<Vec<usize>> {
+    let stored = SOURCES.iter().find(|source| source.name == spec.source)?.sample_shape()?;
+    spec.images.shape(stored).ok()
 }
 
 fn idx_images(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use gradus_core::{DType, Tensor};
 
+use super::Preparation;
 use crate::{Error, Result};
 
 /// Inputs and targets, row by row.
@@ -20,6 +21,8 @@ pub struct Dataset {
     pub weights: Option<Tensor>,
     /// What the classes are called; empty if they have no names or there are none.
     pub classes: Vec<String>,
+    /// What loaders do to the samples, and their shape after it; see [`Dataset::prepared`].
+    pub(super) preparation: Option<(Preparation, Vec<usize>)>,
 }
 
 impl Dataset {
@@ -51,7 +54,7 @@ impl Dataset {
             (true, 1) => targets.to_dtype(DType::F32)?.reshape(&[labels, 1])?,
             (true, _) => targets.to_dtype(DType::F32)?,
         };
-        let set = Self { name, inputs, targets, weights: None, classes };
+        let set = Self { name, inputs, targets, weights: None, classes, preparation: None };
         if !set.classes.is_empty() {
             set.check_labels(set.classes.len())?;
         }
@@ -78,6 +81,27 @@ impl Dataset {
         Ok(Self { weights: Some(weights), ..self })
     }
 
+    /// The same set, of whose images loaders give what `preparation` makes of them. The images themselves stay as they are: prepared
+    /// ones may take many times their memory.
+    ///
+    /// # Errors
+    /// If the samples are no images, or other ones than it can prepare.
+    pub fn prepared(self, preparation: &Preparation) -> Result<Self> {
+        if preparation.is_identity() {
+            return Ok(Self { preparation: None, ..self });
+        }
+        let shape = preparation.shape(&self.inputs.shape()[1..])?;
+        Ok(Self { preparation: Some((preparation.clone(), shape)), ..self })
+    }
+
+    /// The samples as a network sees them, but for scaling: prepared, as `f32`.
+    pub fn seen(&self) -> Result<Tensor> {
+        match &self.preparation {
+            Some((preparation, _)) => preparation.apply(&self.inputs),
+            None => Ok(self.inputs.to_dtype(DType::F32)?),
+        }
+    }
+
     /// The number of samples.
     pub fn len(&self) -> usize {
         self.inputs.shape()[0]
@@ -88,9 +112,12 @@ impl Dataset {
         self.len() == 0
     }
 
-    /// The shape of one sample.
+    /// The shape of one sample as a network sees it.
     pub fn sample_shape(&self) -> &[usize] {
-        &self.inputs.shape()[1..]
+        match &self.preparation {
+            Some((_, shape)) => shape,
+            None => &self.inputs.shape()[1..],
+        }
     }
 
     /// Fails, naming the row, if a class number does not lie in `0..classes`. Targets of real numbers have none.
@@ -155,6 +182,21 @@ pub(super) mod tests {
             (set.inputs.dtype(), set.targets.dtype(), set.targets.shape()),
             (DType::F32, DType::F32, &[2, 1][..])
         );
+    }
+
+    #[test]
+    fn images_are_prepared_when_they_are_looked_at() {
+        let pixels: Vec<u8> = (0..32).collect();
+        let labels = Tensor::from_slice(&[0u8, 1], &[2]).unwrap();
+        let images = Tensor::from_slice(&pixels, &[2, 4, 4]).unwrap();
+        let set = Dataset::new("x", images, labels, Vec::new()).unwrap();
+        let how = Preparation { crop: Some([2, 2]), channels: Some(3), ..Preparation::default() };
+        let set = set.prepared(&how).unwrap();
+        assert_eq!((set.sample_shape(), set.inputs.shape()), (&[2, 2, 3][..], &[2, 4, 4][..]));
+        let part = set.select(&[1]).unwrap();
+        assert_eq!(part.seen().unwrap().shape(), [1, 2, 2, 3]);
+        assert_eq!(part.seen().unwrap().to_vec::<f32>().unwrap()[..4], [21.0, 21.0, 21.0, 22.0]);
+        assert_eq!(set.prepared(&Preparation::default()).unwrap().sample_shape(), [4, 4]);
     }
 
     #[test]

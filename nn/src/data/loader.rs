@@ -1,5 +1,6 @@
 //! Batches, prepared on a thread of their own while the network works on the one before.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -7,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use gradus_core::kernels::random::permutation;
 use gradus_core::{DType, Device, RandomKey, Tensor};
 
-use super::Dataset;
+use super::{Augment, Dataset};
 use crate::{Error, Result};
 
 /// How many groups of batches are prepared ahead.
@@ -48,6 +49,7 @@ pub struct Loader {
     batch: usize,
     order: Order,
     scale: Scale,
+    augment: Option<(Augment, RandomKey)>,
     device: Device,
 }
 
@@ -88,8 +90,24 @@ impl Loader {
             Scale::Divide(by) if !by.is_finite() || by == 0.0 => {
                 Err(Error::Config(format!("scale: the inputs cannot be divided by {by}; it must be finite and not 0")))
             }
-            _ => Ok(Self { set: set.clone(), batch, order, scale, device: Device::CPU }),
+            _ => Ok(Self { set: set.clone(), batch, order, scale, augment: None, device: Device::CPU }),
         }
+    }
+
+    /// The same loader, varying images as `augment` says. White is 255 in images of bytes, and 1 in others.
+    ///
+    /// # Errors
+    /// If the samples are no images, or are to be mixed while their targets are classes' numbers.
+    pub fn varied(self, augment: &Augment, key: RandomKey) -> Result<Self> {
+        if augment.is_nothing() {
+            return Ok(Self { augment: None, ..self });
+        }
+        augment.check(self.set.sample_shape())?;
+        if augment.mixup > 0.0 && !self.set.targets.dtype().is_float() {
+            let mend = "set one_hot = true in [data], and the loss to categorical_crossentropy";
+            return Err(Error::Config(format!("[data.augment]: mixup needs targets that can be mixed: {mend}")));
+        }
+        Ok(Self { augment: Some((augment.clone(), key)), ..self })
     }
 
     /// The same loader, handing out batches on `device`.
@@ -135,7 +153,7 @@ impl Loader {
         let mut group = Vec::new();
         let mut most = 1;
         for step in done..self.steps() {
-            let batch = self.batch(step, &order);
+            let batch = self.batch(epoch, step, &order);
             let failed = batch.is_err();
             let bytes = batch.as_ref().map_or(0, |batch| batch.inputs.len() * batch.inputs.dtype().size());
             group.push(batch);
@@ -151,25 +169,32 @@ impl Loader {
         }
     }
 
-    fn batch(&self, step: usize, order: &[usize]) -> Result<Batch> {
+    fn batch(&self, epoch: u64, step: usize, order: &[usize]) -> Result<Batch> {
         let start = step * self.batch;
         let end = self.set.len().min(start.saturating_add(self.batch));
-        let part = match &self.order {
-            Order::AsStored => self.set.subset(start..end)?,
-            Order::Shuffled(_) => self.set.select(&order[start..end])?,
-            Order::Given(batches) => self.set.select(&batches[step])?,
+        let (part, rows) = match &self.order {
+            Order::AsStored => (self.set.subset(start..end)?, Cow::Owned((start..end).collect())),
+            Order::Shuffled(_) => (self.set.select(&order[start..end])?, Cow::Borrowed(&order[start..end])),
+            Order::Given(batches) => (self.set.select(&batches[step])?, Cow::Borrowed(batches[step].as_slice())),
         };
-        let inputs = part.inputs.to_dtype(DType::F32)?;
-        let inputs = match self.scale {
-            Scale::None => inputs,
-            Scale::Divide(by) => inputs.div(&inputs.scalar_like(by)?)?,
-        };
-        let size = part.len();
-        let weights = part.weights.map(|weights| weights.to_device(self.device)).transpose()?;
+        let (size, plain) = (part.len(), part.inputs.dtype() == DType::U8);
+        let (mut inputs, mut targets, mut weights) = (part.seen()?, part.targets, part.weights);
+        if let Some((augment, key)) = &self.augment {
+            let key = key.numbered(epoch);
+            inputs = augment.apply(&inputs, &rows, if plain { 255.0 } else { 1.0 }, key)?;
+            if augment.mixup > 0.0 {
+                let mix = |batch: &Tensor| augment.mix(batch, &rows, key);
+                (inputs, targets) = (mix(&inputs)?, mix(&targets)?);
+                weights = weights.as_ref().map(mix).transpose()?;
+            }
+        }
+        if let Scale::Divide(by) = self.scale {
+            inputs = inputs.div(&inputs.scalar_like(by)?)?;
+        }
         Ok(Batch {
             inputs: inputs.to_device(self.device)?,
-            targets: part.targets.to_device(self.device)?,
-            weights,
+            targets: targets.to_device(self.device)?,
+            weights: weights.map(|weights| weights.to_device(self.device)).transpose()?,
             size,
         })
     }
@@ -271,6 +296,52 @@ mod tests {
         assert_eq!((loader.steps(), rows(&loader, 9)), (2, vec![vec![4.0, 0.0], vec![2.0]]));
         let error = Loader::with_order(&set, vec![vec![5]], Scale::None).unwrap_err().to_string();
         assert_eq!(error, "row 5 of a batch is not there: counting has 5 samples");
+    }
+
+    fn pictures(count: usize) -> Dataset {
+        let pixels: Vec<u8> = (0..count * 12).map(|i| (i * 7 % 256) as u8).collect();
+        let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();
+        let inputs = Tensor::from_slice(&pixels, &[count, 3, 4]).unwrap();
+        Dataset::new("pictures", inputs, Tensor::from_slice(&labels, &[count]).unwrap(), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn images_are_varied_anew_in_every_epoch_and_wherever_it_begins() {
+        let augment = Augment { crop: 1, brightness: 0.2, ..Augment::default() };
+        let plain = Loader::new(&pictures(40), 16, Some(KEY), Scale::Divide(255.0)).unwrap();
+        let loader = plain.clone().varied(&augment, KEY.named("augment")).unwrap();
+        let inputs = |batches: Batches| -> Vec<Vec<f32>> {
+            batches.map(|batch| batch.unwrap().inputs.to_vec().unwrap()).collect()
+        };
+        let first = inputs(loader.epoch(1));
+        assert_eq!(first, inputs(loader.epoch(1)));
+        assert_eq!(first[1..], inputs(loader.rest_of_epoch(1, 1)));
+        assert_ne!(first, inputs(loader.epoch(2)));
+        assert_ne!(first, inputs(plain.epoch(1)));
+        assert!(first.concat().iter().all(|x| (0.0..=1.0).contains(x)));
+        // A sample's numbers do not depend on the batch that it comes in.
+        let other = Loader::new(&pictures(40), 7, Some(KEY), Scale::Divide(255.0)).unwrap();
+        let other = other.varied(&augment, KEY.named("augment")).unwrap();
+        assert_eq!(first.concat(), inputs(other.epoch(1)).concat());
+    }
+
+    #[test]
+    fn only_what_can_be_varied_is() {
+        let mixup = Augment { mixup: 0.2, ..Augment::default() };
+        let loader = Loader::new(&pictures(4), 2, None, Scale::None).unwrap();
+        let error = loader.clone().varied(&mixup, KEY).unwrap_err().to_string();
+        assert!(
+            error.starts_with("[data.augment]: mixup needs targets that can be mixed: set one_hot = true"),
+            "{error}"
+        );
+        let mut set = pictures(4);
+        set.targets = set.targets.one_hot(2, DType::F32).unwrap();
+        let mixed = Loader::new(&set, 2, None, Scale::None).unwrap().varied(&mixup, KEY).unwrap();
+        let targets = mixed.epoch(1).next().unwrap().unwrap().targets.to_vec::<f32>().unwrap();
+        assert!((targets[0] + targets[1] - 1.0).abs() < 1e-6 && targets[1] > 0.0, "{targets:?}");
+        let rows = Loader::new(&counting(4, 2), 2, None, Scale::None).unwrap();
+        let error = rows.varied(&mixup, KEY).unwrap_err().to_string();
+        assert_eq!(error, "[data.augment] is for images, and a sample has shape [2]; leave it out");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `[data]`: what to train on.
 
+use super::images::{read_augment, read_preparation, write_augment, write_preparation};
 use super::reader::FromValue;
 use super::value::Value;
 use super::{Table, Writer};
 use crate::Result;
-use crate::data::{Class, ClassMap, Relabel, Split};
+use crate::data::{Augment, Class, ClassMap, Preparation, Relabel, Split};
 
 /// Which data, and how to prepare them.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +20,10 @@ pub struct DataSpec {
     pub label: Option<String>,
     /// Whether the table's first line names the columns; found out if absent.
     pub header: Option<bool>,
-    /// Height and width that images of a folder are resized to; without it they must all have one size.
-    pub size: Option<[usize; 2]>,
+    /// What is done to images before a network sees them. Those of a folder must all have one size, unless it gives them one.
+    pub images: Preparation,
+    /// How images are varied in training.
+    pub augment: Augment,
     /// Whether images of a folder are read as grey values; without it, those are that have no colours.
     pub grey: Option<bool>,
     /// What inputs are divided by: 255 for images.
@@ -46,7 +49,8 @@ impl DataSpec {
             test_files: Vec::new(),
             label: None,
             header: None,
-            size: None,
+            images: Preparation::default(),
+            augment: Augment::default(),
             grey: None,
             scale: 1.0,
             classes: ClassMap::default(),
@@ -82,9 +86,8 @@ impl DataSpec {
             };
         }
         spec.header = table.take("header")?;
-        let area = |size: &Vec<usize>| size.len() == 2 && size.iter().all(|&side| side > 0);
-        let size = table.take_if("size", "a height and a width, as in [32, 32]", area)?;
-        spec.size = size.and_then(|size| size.try_into().ok());
+        spec.images = read_preparation(&mut table)?;
+        spec.augment = read_augment(&mut table)?;
         spec.grey = table.take("grey")?;
         spec.classes = read_classes(&mut table)?;
         spec.first = table.take_if("first", "a whole number of 1 or more", |&count: &usize| count > 0)?;
@@ -106,9 +109,8 @@ impl DataSpec {
         if let Some(header) = self.header {
             out.put("header", header);
         }
-        if let Some(size) = &self.size {
-            out.put_sizes("size", size);
-        }
+        write_preparation(&self.images, out);
+        write_augment(&self.augment, out);
         if let Some(grey) = self.grey {
             out.put("grey", grey);
         }
@@ -192,6 +194,8 @@ mod tests {
             "drop_classes = [5, 6]\nlabels = \"parity\"",
             "labels = \"only:Shirt\"\nsize = [32, 48]\ngrey = true\nsplit.val = \"sklearn:0.2:42\"",
             "labels = [0, 1, 1]",
+            "resize = \"nearest\"\nsize = [8, 8]\ncrop = [4, 6]\nchannels = 3",
+            "augment.flip = \"both\"\naugment.crop = 4\naugment.fill = \"edge\"\naugment.mixup = 0.5\naugment.rotate = 15.0",
         ] {
             let recipe = read(data).unwrap();
             assert_eq!(Recipe::parse(&recipe.to_toml(), "again.toml").unwrap().data, recipe.data, "{data}");
@@ -211,6 +215,10 @@ mod tests {
         assert!(refusal("classes = [1, 2]\ndrop_classes = [3]").contains("give one of them"));
         assert!(refusal("first = 0").contains("r.toml:3:9: first = 0 in [data]: must be a whole number of 1 or more"));
         assert!(refusal("size = [32]").contains("a height and a width"));
+        assert!(refusal("channels = 4").contains("must be 1 for grey values or 3 for colours"));
+        assert!(refusal("augment.rotate = 200").contains("rotate = 200 in [data.augment]: must be an angle"));
+        assert!(refusal("augment = { flip = \"left\" }").contains("unknown flip \"left\""));
+        assert!(refusal("augment.zom = 0.1").contains("did you mean \"zoom\"?"));
         assert!(refusal("one_hto = true").contains("did you mean \"one_hot\"?"));
     }
 }

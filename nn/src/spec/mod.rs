@@ -8,6 +8,7 @@ pub mod base;
 pub mod catalog;
 pub mod checkpoint;
 pub mod data;
+mod images;
 pub mod layer;
 pub mod optimizer;
 mod overrides;

@@ -35,6 +35,8 @@ impl Parts {
             None => Ok((set, None)),
         };
         let map = &recipe.data.classes;
+        let train = train.prepared(&recipe.data.images)?;
+        let test = test.map(|test| test.prepared(&recipe.data.images)).transpose()?;
         let relabelling = if map.is_identity() { None } else { Some(map.of(&train)?) };
         let (train, test) = match test {
             Some(test) => (train, Some(test)),
@@ -66,10 +68,12 @@ pub fn start(recipe: &Recipe, train: &Dataset, base: Option<&Model>) -> Result<M
     Ok(model)
 }
 
-/// Batches for training: of the recipe's size, and in another order in every epoch unless it says otherwise.
+/// Batches for training: of the recipe's size, in another order in every epoch unless it says otherwise, and with images varied as
+/// it asks for.
 pub fn training_batches(recipe: &Recipe, set: &Dataset) -> Result<Loader> {
     let key = RandomKey::new(recipe.seed).named("shuffle");
-    Loader::new(set, recipe.train.batch, recipe.data.shuffle.then_some(key), scale(recipe))
+    let loader = Loader::new(set, recipe.train.batch, recipe.data.shuffle.then_some(key), scale(recipe))?;
+    loader.varied(&recipe.data.augment, RandomKey::new(recipe.seed).named("augment"))
 }
 
 /// Batches for measuring: in the order of the data, usually [`EVALUATION_BATCH`] samples each.
