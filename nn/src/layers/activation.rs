@@ -104,6 +104,14 @@ impl Activation {
         }
     }
 
+    /// The function of what `sums` computes, which takes it into the same pass where it can be.
+    pub(super) fn finish(&self, sums: impl FnOnce(Option<Unary>) -> Result<Tensor>) -> Result<Tensor> {
+        match self.function() {
+            None => self.apply(&sums(None)?),
+            function => sums(function),
+        }
+    }
+
     fn complaint(&self) -> Option<&'static str> {
         match *self {
             Activation::Celu(0.0) => Some("alpha must not be 0"),

@@ -68,10 +68,7 @@ impl Dense {
 
 impl Module for Dense {
     fn forward(&self, x: &Tensor, _: &Ctx) -> Result<Tensor> {
-        match self.activation.function() {
-            None => self.activation.apply(&self.sums(x, None)?),
-            function => self.sums(x, function),
-        }
+        self.activation.finish(|function| self.sums(x, function))
     }
 
     fn forward_raw(&self, x: &Tensor, ctx: &Ctx) -> Result<(Tensor, Activation)> {

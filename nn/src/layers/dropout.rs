@@ -9,6 +9,8 @@ use crate::{Ctx, Error, Module, Result};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     rate: f64,
+    /// Whether whole channels are dropped.
+    spatial: bool,
 }
 
 impl Dropout {
@@ -17,7 +19,20 @@ impl Dropout {
         if !(0.0..1.0).contains(&rate) {
             return Err(Error::Config(format!("dropout: rate is {rate}; it must lie from 0 up to but without 1")));
         }
-        Ok(Self { rate })
+        Ok(Self { rate, spatial: false })
+    }
+
+    /// Drops whole channels: what is dropped is dropped at all places of a sample, since neighbours say nearly the same
+    /// (Tompson et al. 2015).
+    pub fn spatial(rate: f64) -> Result<Self> {
+        Ok(Self { spatial: true, ..Self::new(rate)? })
+    }
+
+    /// The shape of what is drawn for a batch of this shape.
+    fn drawn(&self, batch: &[usize]) -> Vec<usize> {
+        let last = batch.len().saturating_sub(1);
+        let size = |(axis, &size): (usize, &usize)| if self.spatial && axis > 0 && axis < last { 1 } else { size };
+        batch.iter().enumerate().map(size).collect()
     }
 }
 
@@ -27,7 +42,7 @@ impl Module for Dropout {
             return Ok(x.clone());
         }
         let kept = Distribution::Bernoulli { probability: 1.0 - self.rate };
-        let mask = Tensor::random(x.shape(), kept, ctx.key, x.dtype(), x.device())?;
+        let mask = Tensor::random(&self.drawn(x.shape()), kept, ctx.key, x.dtype(), x.device())?;
         Ok(x.mul(&mask.mul_scalar(1.0 / (1.0 - self.rate))?)?)
     }
 
@@ -57,6 +72,16 @@ mod tests {
     }
 
     #[test]
+    fn whole_channels_are_dropped() {
+        let x = Tensor::ones(&[10, 3, 4, 50], DType::F32, Device::CPU).unwrap();
+        let y = Dropout::spatial(0.5).unwrap().forward(&x, &Ctx::train(RandomKey::new(3))).unwrap();
+        let of_channel = y.sum(&[1, 2]).unwrap().to_vec::<f32>().unwrap();
+        assert!(of_channel.iter().all(|&sum| sum == 0.0 || sum == 24.0));
+        let dropped = of_channel.iter().filter(|&&sum| sum == 0.0).count();
+        assert!((205..=295).contains(&dropped), "{dropped}");
+    }
+
+    #[test]
     fn evaluation_drops_nothing() {
         let x = Tensor::ones(&[10, 20], DType::F32, Device::CPU).unwrap();
         let y = Dropout::new(0.5).unwrap().forward(&x, &Ctx::eval()).unwrap();
@@ -74,5 +99,6 @@ mod tests {
     #[test]
     fn gradients_agree_with_differences_to_second_order() {
         check_layer(&Dropout::new(0.4).unwrap(), &[4, 3]);
+        check_layer(&Dropout::spatial(0.4).unwrap(), &[2, 2, 2, 3]);
     }
 }

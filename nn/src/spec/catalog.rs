@@ -1,15 +1,18 @@
-//! Every type of layer that a text can ask for: one row each, and below it what the row's type can be told.
+//! Every type of layer that a text can ask for, one row each; the files below read what the row's type can be told.
+
+mod basic;
+mod convolution;
+mod images;
+mod norm;
 
 use std::sync::Arc;
 
-use super::optimizer::{fill, share};
-use super::{LayerConfig, Naming, Preset, Table, Writer};
-use crate::core::RandomKey;
-use crate::layers::{
-    Activation, BatchNorm, BatchNormOptions, Dense, DenseOptions, Dropout, Flatten, Merge, Normalization, Reshape,
-};
+use super::{LayerConfig, Preset, Table};
+use crate::layers::Merge;
 use crate::module::Module;
 use crate::{Error, Result};
+
+pub(super) use self::basic::activation;
 
 /// What stands in a model: a layer of one input, or a way to join several.
 #[derive(Clone, Debug)]
@@ -30,321 +33,146 @@ pub struct LayerType {
     /// What it does, in a sentence.
     pub about: &'static str,
     /// Reads what the text says about one.
-    pub(super) read: fn(&mut Table, Preset) -> Result<Arc<dyn LayerConfig>>,
+    pub(super) read: Read,
+}
+
+/// Reads what a text says about a layer.
+type Read = fn(&mut Table, Preset) -> Result<Arc<dyn LayerConfig>>;
+
+/// A row of the table.
+const fn row(name: &'static str, also: &'static [&'static str], about: &'static str, read: Read) -> LayerType {
+    LayerType { name, also, about, read }
 }
 
 /// All types, in the order in which a list shows them. Every activation's name is a type as well.
 pub const LAYERS: &[LayerType] = &[
-    LayerType {
-        name: "dense",
-        also: &["linear"],
-        about: "every output is a weighted sum of all inputs; units, activation, init, bias_init, bias",
-        read: read_dense,
-    },
-    LayerType {
-        name: "flatten",
-        also: &[],
-        about: "all numbers of a sample in one row",
-        read: |_, _| Ok(Arc::new(Flatten)),
-    },
-    LayerType {
-        name: "reshape",
-        also: &[],
-        about: "the numbers of a sample in another shape; shape",
-        read: read_reshape,
-    },
-    LayerType { name: "activation", also: &[], about: "a function of every number; function", read: read_activation },
-    LayerType {
-        name: "dropout",
-        also: &[],
-        about: "in training some numbers become 0, the others grow to make up for it; rate",
-        read: read_dropout,
-    },
-    LayerType {
-        name: "batch_norm",
-        also: &["batch_normalization"],
-        about: "every feature with mean 0 and variance 1 over the batch; momentum, epsilon, center, scale, axis",
-        read: read_batch_norm,
-    },
-    LayerType {
-        name: "normalization",
-        also: &["standardize"],
-        about: "every feature with mean 0 and variance 1 over the training data, learnt before the training",
-        read: |_, _| Ok(Arc::new(NormalizationConfig)),
-    },
-    LayerType { name: "add", also: &[], about: "the sum of several layers", read: |_, _| Ok(Arc::new(Merge::Add)) },
-    LayerType {
-        name: "multiply",
-        also: &[],
-        about: "the product of several layers",
-        read: |_, _| Ok(Arc::new(Merge::Multiply)),
-    },
-    LayerType {
-        name: "average",
-        also: &[],
-        about: "the mean of several layers",
-        read: |_, _| Ok(Arc::new(Merge::Average)),
-    },
-    LayerType {
-        name: "maximum",
-        also: &[],
-        about: "the largest of several layers",
-        read: |_, _| Ok(Arc::new(Merge::Maximum)),
-    },
-    LayerType { name: "concatenate", also: &[], about: "several layers side by side; axis", read: read_concatenate },
+    row(
+        "dense",
+        &["linear"],
+        "every output is a weighted sum of all inputs; units, activation, init, bias_init, bias",
+        basic::dense,
+    ),
+    row(
+        "conv2d",
+        &[],
+        "filters that move over images; filters, kernel_size, strides, padding, dilation, groups, activation, init, bias",
+        convolution::conv2d,
+    ),
+    row(
+        "conv1d",
+        &[],
+        "filters that move over rows of numbers; as conv2d, with one number for each size",
+        convolution::conv1d,
+    ),
+    row(
+        "conv2d_transpose",
+        &[],
+        "a convolution the other way round, which makes images larger; as conv2d",
+        convolution::transpose,
+    ),
+    row(
+        "depthwise_conv2d",
+        &[],
+        "filters that see one channel each; kernel_size, depth_multiplier, strides, padding, dilation, activation, init, bias",
+        convolution::depthwise,
+    ),
+    row(
+        "separable_conv2d",
+        &[],
+        "a depthwise convolution, then one of 1 x 1; filters and what depthwise_conv2d has",
+        convolution::separable,
+    ),
+    row(
+        "max_pool2d",
+        &["max_pooling2d"],
+        "the largest number of each window; pool_size, strides, padding",
+        images::max_pool,
+    ),
+    row(
+        "avg_pool2d",
+        &["average_pooling2d"],
+        "the mean of each window; pool_size, strides, padding, count_padding",
+        images::avg_pool,
+    ),
+    row(
+        "global_avg_pool2d",
+        &["global_average_pooling2d"],
+        "the mean of each channel; keepdims",
+        images::global_avg_pool,
+    ),
+    row(
+        "global_max_pool2d",
+        &["global_max_pooling2d"],
+        "the largest number of each channel; keepdims",
+        images::global_max_pool,
+    ),
+    row(
+        "adaptive_avg_pool2d",
+        &["adaptive_average_pooling2d"],
+        "means that leave so many rows and columns; output_size",
+        images::adaptive_avg_pool,
+    ),
+    row(
+        "adaptive_max_pool2d",
+        &["adaptive_max_pooling2d"],
+        "the largest numbers, so many rows and columns of them; output_size",
+        images::adaptive_max_pool,
+    ),
+    row("up_sampling2d", &["upsampling2d"], "images so many times as large; size, interpolation", images::up_sampling),
+    row("zero_padding2d", &[], "zeros around images; padding", images::zero_padding),
+    row("rescaling", &[], "every number times scale plus offset; scale, offset", images::rescaling),
+    row("flatten", &[], "all numbers of a sample in one row", basic::flatten),
+    row("reshape", &[], "the numbers of a sample in another shape; shape", basic::reshape),
+    row("activation", &[], "a function of every number; function", basic::any_activation),
+    row("dropout", &[], "in training some numbers become 0, the others grow to make up for it; rate", basic::dropout),
+    row(
+        "spatial_dropout2d",
+        &[],
+        "in training some channels become 0, the others grow to make up for it; rate",
+        basic::spatial_dropout,
+    ),
+    row(
+        "batch_norm",
+        &["batch_normalization"],
+        "every feature with mean 0 and variance 1 over the batch; momentum, epsilon, center, scale, axis",
+        norm::batch_norm,
+    ),
+    row(
+        "layer_norm",
+        &["layer_normalization"],
+        "the last dimension of each sample with mean 0 and variance 1; epsilon, center, scale",
+        norm::layer_norm,
+    ),
+    row(
+        "group_norm",
+        &["group_normalization"],
+        "groups of channels of each sample with mean 0 and variance 1; groups, epsilon, center, scale",
+        norm::group_norm,
+    ),
+    row(
+        "instance_norm",
+        &["instance_normalization"],
+        "each channel of each sample with mean 0 and variance 1; epsilon, center, scale",
+        norm::instance_norm,
+    ),
+    row(
+        "rms_norm",
+        &["rms_normalization"],
+        "the last dimension of each sample with mean square 1; epsilon",
+        norm::rms_norm,
+    ),
+    row(
+        "normalization",
+        &["standardize"],
+        "every feature with mean 0 and variance 1 over the training data, learnt before the training",
+        norm::normalization,
+    ),
+    row("add", &[], "the sum of several layers", |_, _| Ok(Arc::new(Merge::Add))),
+    row("multiply", &[], "the product of several layers", |_, _| Ok(Arc::new(Merge::Multiply))),
+    row("average", &[], "the mean of several layers", |_, _| Ok(Arc::new(Merge::Average))),
+    row("maximum", &[], "the largest of several layers", |_, _| Ok(Arc::new(Merge::Maximum))),
+    row("concatenate", &[], "several layers side by side; axis", basic::concatenate),
 ];
-
-fn read_dense(table: &mut Table, preset: Preset) -> Result<Arc<dyn LayerConfig>> {
-    for (other, key) in [
-        ("kernel_init", "init"),
-        ("kernel_initializer", "init"),
-        ("bias_initializer", "bias_init"),
-        ("use_bias", "bias"),
-    ] {
-        table.alias(other, key)?;
-    }
-    let units = table.need_if("units", "a whole number of 1 or more", |&n: &usize| n > 0)?;
-    let mut options = match preset {
-        Preset::Keras => DenseOptions::keras(units),
-        Preset::Torch => DenseOptions::torch(units),
-    };
-    fill(&mut options.activation, table.take_parsed("activation", |text| function(text, preset, 0.2))?);
-    fill(&mut options.kernel_init, table.take_named("init")?);
-    fill(&mut options.bias_init, table.take_named("bias_init")?);
-    fill(&mut options.bias, table.take("bias")?);
-    Ok(Arc::new(options))
-}
-
-impl LayerConfig for DenseOptions {
-    fn naming(&self) -> Naming {
-        Naming { kind: "dense", class: "Dense", auto: "dense" }
-    }
-
-    fn write(&self, out: &mut Writer) {
-        out.put_number("units", self.units);
-        out.put_named("activation", &self.activation);
-        out.put_named("init", &self.kernel_init);
-        out.put_named("bias_init", &self.bias_init);
-        out.put("bias", self.bias);
-    }
-
-    fn build(&self, inputs: &[&[usize]], key: RandomKey) -> Result<Piece> {
-        let [.., features] = one(inputs)? else {
-            return Err(Error::Config("a sample is a single number here; dense needs at least a row of them".into()));
-        };
-        layer(Dense::new(*features, self, key)?)
-    }
-}
-
-impl LayerConfig for Flatten {
-    fn naming(&self) -> Naming {
-        Naming { kind: "flatten", class: "Flatten", auto: "flatten" }
-    }
-
-    fn write(&self, _: &mut Writer) {}
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        one(inputs)?;
-        layer(Flatten)
-    }
-}
-
-#[derive(Debug)]
-struct ReshapeConfig(Vec<usize>);
-
-fn read_reshape(table: &mut Table, _: Preset) -> Result<Arc<dyn LayerConfig>> {
-    let wanted = "a list of sizes, without the batch";
-    let shape = table.need_if("shape", wanted, |shape: &Vec<usize>| shape.iter().all(|&size| size > 0))?;
-    Ok(Arc::new(ReshapeConfig(shape)))
-}
-
-impl LayerConfig for ReshapeConfig {
-    fn naming(&self) -> Naming {
-        Naming { kind: "reshape", class: "Reshape", auto: "reshape" }
-    }
-
-    fn write(&self, out: &mut Writer) {
-        out.put_sizes("shape", &self.0);
-    }
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        one(inputs)?;
-        layer(Reshape::new(self.0.clone()))
-    }
-}
-
-/// An activation by name. Without a number of its own a leaky ReLU gets `slope` in Keras, where a layer has 0.3 and a
-/// function 0.2, and 0.01 in PyTorch.
-fn function(text: &str, preset: Preset, slope: f64) -> Result<Activation> {
-    match (text.parse()?, preset) {
-        (Activation::LeakyRelu(_), _) if text.contains('(') => text.parse(),
-        (Activation::LeakyRelu(_), Preset::Keras) => Ok(Activation::LeakyRelu(slope)),
-        (Activation::LeakyRelu(_), Preset::Torch) => Ok(Activation::LeakyRelu(0.01)),
-        (activation, _) => Ok(activation),
-    }
-}
-
-fn read_activation(table: &mut Table, preset: Preset) -> Result<Arc<dyn LayerConfig>> {
-    let wanted = format!("one of {}", Activation::NAMES.join(", "));
-    let read = table.take_parsed("function", |text| function(text, preset, 0.2))?;
-    Ok(Arc::new(read.ok_or_else(|| table.lacks("function", &wanted))?))
-}
-
-/// An activation whose name is the layer's type: `type = "leaky_relu"`, which may come with a `slope`.
-pub(super) fn activation(kind: &str, table: &mut Table, preset: Preset) -> Result<Arc<dyn LayerConfig>> {
-    let mut activation = function(kind, preset, 0.3)?;
-    if let Activation::LeakyRelu(slope) = &mut activation {
-        fill(slope, table.take_if("slope", "a finite number", |x: &f64| x.is_finite())?);
-    }
-    Ok(Arc::new(activation))
-}
-
-impl LayerConfig for Activation {
-    fn naming(&self) -> Naming {
-        let (class, auto) = match self {
-            Activation::Relu => ("ReLU", "re_lu"),
-            Activation::LeakyRelu(_) => ("LeakyReLU", "leaky_re_lu"),
-            Activation::Elu(_) => ("ELU", "elu"),
-            Activation::Softmax => ("Softmax", "softmax"),
-            _ => ("Activation", "activation"),
-        };
-        Naming { kind: "activation", class, auto }
-    }
-
-    fn write(&self, out: &mut Writer) {
-        out.put_named("function", self);
-    }
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        one(inputs)?;
-        layer(self.clone())
-    }
-}
-
-#[derive(Debug)]
-struct DropoutConfig(f64);
-
-fn read_dropout(table: &mut Table, _: Preset) -> Result<Arc<dyn LayerConfig>> {
-    let rate = share(table, "rate")?;
-    Ok(Arc::new(DropoutConfig(rate.ok_or_else(|| table.lacks("rate", "the share of numbers that become 0"))?)))
-}
-
-impl LayerConfig for DropoutConfig {
-    fn naming(&self) -> Naming {
-        Naming { kind: "dropout", class: "Dropout", auto: "dropout" }
-    }
-
-    fn write(&self, out: &mut Writer) {
-        out.put("rate", self.0);
-    }
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        one(inputs)?;
-        layer(Dropout::new(self.0)?)
-    }
-}
-
-fn read_batch_norm(table: &mut Table, preset: Preset) -> Result<Arc<dyn LayerConfig>> {
-    let mut options = match preset {
-        Preset::Keras => BatchNormOptions::keras(),
-        Preset::Torch => BatchNormOptions::torch(),
-    };
-    // Momentum is the share of the old in Keras and the share of the new in PyTorch; the options hold the former.
-    let momentum = table.take_if("momentum", "a number from 0 to 1", |x: &f64| (0.0..=1.0).contains(x))?;
-    let of_old = |momentum| if preset == Preset::Keras { momentum } else { 1.0 - momentum };
-    fill(&mut options.momentum, momentum.map(of_old));
-    fill(
-        &mut options.epsilon,
-        table.take_if("epsilon", "a finite number above 0", |&x: &f64| x.is_finite() && x > 0.0)?,
-    );
-    fill(&mut options.center, table.take("center")?);
-    fill(&mut options.scale, table.take("scale")?);
-    fill(&mut options.unbiased, table.take("unbiased")?);
-    fill(&mut options.axis, table.take("axis")?);
-    Ok(Arc::new(BatchNormConfig { options, preset }))
-}
-
-/// The options together with the convention in which the user writes them.
-#[derive(Debug)]
-struct BatchNormConfig {
-    options: BatchNormOptions,
-    preset: Preset,
-}
-
-impl LayerConfig for BatchNormConfig {
-    fn naming(&self) -> Naming {
-        Naming { kind: "batch_norm", class: "BatchNormalization", auto: "batch_normalization" }
-    }
-
-    fn write(&self, out: &mut Writer) {
-        let old = self.options.momentum;
-        out.put("momentum", if self.preset == Preset::Keras { old } else { 1.0 - old });
-        out.put("epsilon", self.options.epsilon);
-        out.put("center", self.options.center);
-        out.put("scale", self.options.scale);
-        out.put("unbiased", self.options.unbiased);
-        out.put_number("axis", self.options.axis);
-    }
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        let (shape, axis) = (one(inputs)?, self.options.axis);
-        // The axis counts the batch, the shape does not have it.
-        let place = if axis < 0 { axis + shape.len() as isize } else { axis - 1 };
-        let features = usize::try_from(place).ok().and_then(|place| shape.get(place));
-        let missing =
-            || Error::Config(format!("a batch of samples of shape {shape:?} has no axis {axis} for features"));
-        layer(BatchNorm::new(*features.ok_or_else(missing)?, self.options.clone())?)
-    }
-}
-
-#[derive(Debug)]
-struct NormalizationConfig;
-
-impl LayerConfig for NormalizationConfig {
-    fn naming(&self) -> Naming {
-        Naming { kind: "normalization", class: "Normalization", auto: "normalization" }
-    }
-
-    fn write(&self, _: &mut Writer) {}
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        let [.., features] = one(inputs)? else {
-            return Err(Error::Config(
-                "a sample is a single number here; normalization needs at least a row of them".into(),
-            ));
-        };
-        layer(Normalization::new(*features)?)
-    }
-}
-
-fn read_concatenate(table: &mut Table, _: Preset) -> Result<Arc<dyn LayerConfig>> {
-    Ok(Arc::new(Merge::Concatenate { axis: table.take("axis")?.unwrap_or(-1) }))
-}
-
-impl LayerConfig for Merge {
-    fn naming(&self) -> Naming {
-        match self {
-            Merge::Add => Naming { kind: "add", class: "Add", auto: "add" },
-            Merge::Multiply => Naming { kind: "multiply", class: "Multiply", auto: "multiply" },
-            Merge::Average => Naming { kind: "average", class: "Average", auto: "average" },
-            Merge::Maximum => Naming { kind: "maximum", class: "Maximum", auto: "maximum" },
-            Merge::Concatenate { .. } => Naming { kind: "concatenate", class: "Concatenate", auto: "concatenate" },
-        }
-    }
-
-    fn write(&self, out: &mut Writer) {
-        if let Merge::Concatenate { axis } = self {
-            out.put_number("axis", axis);
-        }
-    }
-
-    fn build(&self, inputs: &[&[usize]], _: RandomKey) -> Result<Piece> {
-        if inputs.len() < 2 {
-            return Err(Error::Config("joins several layers; name them: inputs = [\"a\", \"b\"]".into()));
-        }
-        Ok(Piece::Merge(self.clone()))
-    }
-}
 
 /// The one input of a layer that takes no more.
 fn one<'a>(inputs: &[&'a [usize]]) -> Result<&'a [usize]> {
