@@ -9,6 +9,9 @@ use gradus::nn::train::{Parts, training_batches};
 /// Every recipe, the shape of its samples, and the numbers that its document prints or that follow from its layers: all
 /// parameters, and those that are trained.
 const COUNTS: &[(&str, &[usize], usize, usize)] = &[
+    ("cnn-cifar", &[32, 32, 3], 1_250_858, 1_250_858),
+    ("cnn-fashion", &[28, 28, 1], 225_034, 225_034),
+    ("cnn-mnist", &[28, 28, 1], 225_034, 225_034),
     ("deep-bn", &[28, 28], 282_146, 276_778),
     ("deep-relu", &[28, 28], 271_410, 271_410),
     ("deep-sigmoid", &[28, 28], 271_410, 271_410),
@@ -25,6 +28,9 @@ const COUNTS: &[(&str, &[usize], usize, usize)] = &[
     ("mnist", &[28, 28], 266_610, 266_610),
     ("mnist-parity", &[28, 28], 265_802, 265_802),
     ("mnist-parity-transfer", &[28, 28], 265_802, 202),
+    ("mobilenet-mnist", &[32, 32, 3], 2_270_794, 12_810),
+    ("mobilenet-v2", &[224, 224, 3], 3_540_265, 3_506_153),
+    ("resnet-cifar", &[32, 32, 3], 274_049, 272_474),
     ("sandals-shirts", &[28, 28], 275_801, 275_801),
     ("sandals-shirts-transfer", &[28, 28], 275_801, 51),
 ];

@@ -8,6 +8,7 @@ use nn::spec::Recipe;
 
 use crate::failure::{Failure, Kind};
 use crate::model_file::{self, Loaded};
+use crate::pretrained;
 use crate::recipes;
 use crate::report::run_folder::MODEL;
 
@@ -48,6 +49,9 @@ pub fn find(name: &str, runs: &Path) -> Result<Loaded, Failure> {
     }
     if let Some(path) = newest(name, runs) {
         return model_file::load(&path);
+    }
+    if name == pretrained::MOBILENET_V2 {
+        return model_file::load(&pretrained::find()?);
     }
     let runs = runs.display();
     let text = match recipes::BUNDLED.iter().any(|(bundled, _)| *bundled == name) {

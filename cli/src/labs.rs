@@ -22,6 +22,7 @@ bundled![
     "regularization",
     "schedules",
     "gradients",
+    "mobilenet-mnist",
     "learning-rate",
 ];
 

@@ -14,6 +14,7 @@ mod interrupt;
 mod labs;
 mod machine;
 mod model_file;
+mod pretrained;
 mod recipes;
 mod report;
 mod samples;

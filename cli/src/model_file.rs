@@ -7,6 +7,7 @@ use nn::models::Model;
 use nn::spec::Recipe;
 
 use crate::failure::{Failure, Kind};
+use crate::pretrained;
 use crate::report::run_folder::MODEL;
 
 /// The names of the classes in a model file's metadata, as a JSON list.
@@ -38,7 +39,7 @@ pub fn save(model: &Model, file: &Path, classes: &[String]) -> Result<(), Failur
     Ok(model.save(file, metadata)?)
 }
 
-/// Loads a model from its file or its run folder.
+/// Loads a model from its file or its run folder, or a network from the weights that others trained.
 ///
 /// # Errors
 /// If there is none, or the file is damaged.
@@ -53,7 +54,11 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
         };
         return Err(Failure::new(Kind::Data, text));
     }
-    let (model, metadata) = Model::load(&file)?;
+    let (model, metadata) = match Model::load(&file) {
+        Ok(loaded) => loaded,
+        // Weights without a recipe may be those of a network that is known.
+        Err(error) => return pretrained::load(&file)?.ok_or_else(|| error.into()),
+    };
     let recipe = model.recipe().cloned().ok_or_else(|| {
         Failure::new(Kind::Data, format!("{}: the file does not say how the model was made", file.display()))
     })?;

@@ -1,5 +1,7 @@
 //! Reads the lists of cases that the scripts of this folder write.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::collections::HashMap;
 
 use gradus::core::Tensor;

@@ -6,6 +6,7 @@ use nn::loss::Loss;
 use nn::metrics::Metric;
 use nn::optim::{Constraint, Regularizer};
 use nn::spec::Recipe;
+use nn::spec::block::BLOCKS;
 use nn::spec::catalog::LAYERS;
 use nn::spec::optimizer::{list_optimizers, list_schedules};
 use serde_json::json;
@@ -53,7 +54,10 @@ fn rows(what: Listing) -> Result<Vec<(String, String)>, Failure> {
             .iter()
             .map(|(name, _)| Ok(((*name).to_owned(), labs::open(name)?.about)))
             .collect::<Result<_, Failure>>()?,
-        Listing::Layers => LAYERS.iter().map(|layer| (layer.name.to_owned(), layer.about.to_owned())).collect(),
+        Listing::Layers => {
+            let layers = LAYERS.iter().map(|layer| (layer.name.to_owned(), layer.about.to_owned()));
+            layers.chain(BLOCKS.iter().map(|block| (block.name.to_owned(), block.about.to_owned()))).collect()
+        }
         Listing::Losses => names(Loss::NAMES),
         Listing::Optimizers => told(list_optimizers()),
         Listing::Schedules => told(list_schedules()),

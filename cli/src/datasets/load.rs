@@ -66,11 +66,14 @@ pub fn load(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts,
     Ok(Parts { train, test, origin })
 }
 
-/// The shape of one sample of a named data set as a network sees it, known without reading it. `None` as well if the recipe wants to
-/// prepare samples that are no images: reading them says so.
+/// The shape of one sample as a network sees it, where that is known without reading any: from a named set, or from the size that
+/// images get. `None` as well if the recipe wants to prepare samples that are no images: reading them says so.
 pub fn known_shape(spec: &DataSpec) -> Option<Vec<usize>> {
-    let stored = SOURCES.iter().find(|source| source.name == spec.source)?.sample_shape()?;
-    spec.images.shape(stored).ok()
+    let images = &spec.images;
+    match SOURCES.iter().find(|source| source.name == spec.source) {
+        Some(source) => images.shape(source.sample_shape()?).ok(),
+        None => images.shape(&[&images.size?[..], &[images.channels?]].concat()).ok(),
+    }
 }
 
 fn idx_images(found: &Found) -> Result<(Dataset, Option<Dataset>), Failure> {

@@ -3,11 +3,13 @@
 mod build;
 mod cost;
 pub mod graph;
+mod mobilenet;
 pub mod model;
 pub mod sequential;
 mod transfer;
 
 pub use cost::Cost;
 pub use graph::{Graph, Value};
+pub use mobilenet::is_folded;
 pub use model::{Counts, Model, Row};
 pub use sequential::Sequential;

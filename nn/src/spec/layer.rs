@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::block::BLOCKS;
 use super::catalog::{self, LAYERS, Piece};
 use super::preset::suggest;
 use super::value::{Place, Value};
@@ -144,8 +145,7 @@ impl Rules {
 
 impl LayerSpec {
     pub(super) fn read(mut table: Table, preset: Preset) -> Result<Self> {
-        let plain = |name: &String| !name.is_empty() && !name.contains(['.', '/', '"']);
-        let name = table.take_if("name", "a name without dots, slashes and quotes", plain)?.unwrap_or_default();
+        let name = Self::read_name(&mut table)?.unwrap_or_default();
         if !name.is_empty() {
             table.title = format!("{} ({name:?})", table.title);
         }
@@ -166,7 +166,8 @@ impl LayerSpec {
             },
         };
         let place = table.place().clone();
-        let names = || LAYERS.iter().map(|layer| layer.name).collect::<Vec<_>>();
+        let blocks = BLOCKS.iter().map(|block| block.name);
+        let names = || LAYERS.iter().map(|layer| layer.name).chain(blocks.clone()).collect::<Vec<_>>();
         let Some(node) = table.take_node("type") else {
             return Err(table.lacks("type", &format!("one of {}", names().join(", "))));
         };
@@ -189,6 +190,12 @@ impl LayerSpec {
         let title = table.title.clone();
         table.finish()?;
         Ok(Self { named: !name.is_empty(), name, inputs, trainable, from_base, rules, config, place, title })
+    }
+
+    /// The name that the user gives a layer, or a block of them.
+    pub(super) fn read_name(table: &mut Table) -> Result<Option<String>> {
+        let plain = |name: &String| !name.is_empty() && !name.contains(['.', '/', '"']);
+        table.take_if("name", "a name without dots, slashes and quotes", plain)
     }
 
     pub(super) fn write(&self, out: &mut Writer) {

@@ -5,6 +5,7 @@
 //! [`catalog`] lists the types of layers.
 
 pub mod base;
+pub mod block;
 pub mod catalog;
 pub mod checkpoint;
 pub mod data;

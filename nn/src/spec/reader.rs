@@ -282,6 +282,11 @@ impl Table {
         put(&mut self.entries, &steps, &Change { path, node: Node { place, value } })
     }
 
+    /// The value of `key`, which stays.
+    pub fn peek(&self, key: &str) -> Option<&Value> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node.value)
+    }
+
     /// The value of `key` as it was written, with its place.
     pub fn take_node(&mut self, key: &'static str) -> Option<Node> {
         self.known.push(key);

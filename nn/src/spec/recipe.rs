@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::optimizer::OptimizerSpec;
 use super::training::{Document, TrainSpec};
 use super::value::parse;
-use super::{BaseSpec, DataSpec, LayerSpec, Preset, Table, Writer};
+use super::{BaseSpec, DataSpec, LayerSpec, Preset, Table, Writer, block};
 use crate::{Error, Result};
 
 /// Everything that a training run needs to know.
@@ -79,7 +79,7 @@ impl Recipe {
         root.finish()?;
 
         let base = base.map(BaseSpec::read).transpose()?;
-        let layers = layers.into_iter().map(|table| LayerSpec::read(table, preset)).collect::<Result<Vec<_>>>()?;
+        let layers = read_layers(layers, preset)?;
         if let (None, Some(layer)) = (&base, layers.iter().find(|layer| layer.from_base)) {
             let (place, title) = (&layer.place, &layer.title);
             return Err(Error::Config(format!(
@@ -123,6 +123,15 @@ impl Recipe {
         }
         out.finish()
     }
+}
+
+fn read_layers(tables: Vec<Table>, preset: Preset) -> Result<Vec<LayerSpec>> {
+    let (mut layers, mut blocks) = (Vec::new(), Vec::new());
+    for table in tables {
+        let more = block::read(table, preset, &mut layers, &mut blocks)?;
+        layers.extend(more);
+    }
+    Ok(layers)
 }
 
 /// Names the layers that the user did not: by kind, the second of a kind with `_1`, as Keras does. Those of a base keep theirs.

@@ -1,0 +1,123 @@
+//! A network that others trained: MobileNetV2, from the file of its folded weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nn::format::safetensors;
+use nn::models::{Model, is_folded};
+
+use crate::datasets::search::{VARIABLE, cache_folder};
+use crate::failure::{Failure, Kind};
+use crate::model_file::Loaded;
+use crate::recipes;
+
+/// The recipe that describes the network.
+pub const MOBILENET_V2: &str = "mobilenet-v2";
+/// The folder of its files below one with data sets.
+const FOLDER: &str = "mobilenetv2";
+/// The names of the classes, one a line, beside the weights.
+const LABELS: &str = "imagenet_labels_1001.txt";
+/// The size that the weights were trained at.
+const SAMPLE: [usize; 3] = [224, 224, 3];
+
+/// The file of the weights, in a folder `mobilenetv2` below that of `GRADUS_DATA` or of the downloads: the first safetensors file
+/// there.
+///
+/// # Errors
+/// If there is none; the text says where it was looked for.
+pub fn find() -> Result<PathBuf, Failure> {
+    let roots = std::env::var_os(VARIABLE).map(PathBuf::from).into_iter().chain(cache_folder());
+    let folders: Vec<PathBuf> = roots.map(|root| root.join(FOLDER)).collect();
+    for folder in &folders {
+        let entries = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let weights = entries.filter(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+        if let Some(path) = weights.min() {
+            return Ok(path);
+        }
+    }
+    let looked: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    Err(Failure::new(
+        Kind::Data,
+        format!(
+            "{MOBILENET_V2}: there are no weights: no safetensors file in {}. Put the folded weights of MobileNetV2 into one of \
+             these folders, or name the file itself",
+            looked.join(" or ")
+        ),
+    ))
+}
+
+/// The network with the weights of `file`, or `None` if the file holds something else.
+///
+/// # Errors
+/// If the file cannot be read, or is for a network of another width.
+pub fn load(file: &Path) -> Result<Option<Loaded>, Failure> {
+    let (tensors, _) = safetensors::load(file)?;
+    if !is_folded(&tensors) {
+        return Ok(None);
+    }
+    let recipe = recipes::read(MOBILENET_V2, &[])?;
+    let model = Model::build(&recipe, &SAMPLE)?;
+    model.take_folded_mobilenet_v2(&tensors, &file.display().to_string())?;
+    let outputs = model.output_shape().iter().product::<usize>();
+    let labels = file.parent().and_then(|folder| fs::read_to_string(folder.join(LABELS)).ok()).unwrap_or_default();
+    let classes: Vec<String> = labels.lines().map(|line| line.trim().to_owned()).collect();
+    let classes = if classes.len() == outputs { classes } else { Vec::new() };
+    Ok(Some(Loaded { model, recipe, classes, path: file.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use nn::core::Tensor;
+    use nn::data::{read_npy, read_npz};
+
+    use super::*;
+    use crate::datasets::images::{decode_picture, picture_format};
+
+    /// The data that may not be shipped, where this machine has them.
+    fn data() -> Option<PathBuf> {
+        let data = std::env::var_os(VARIABLE).map(PathBuf::from).filter(|data| data.join(FOLDER).is_dir());
+        if data.is_none() {
+            eprintln!("skipped: {VARIABLE} names no folder with {FOLDER} in it");
+        }
+        data
+    }
+
+    fn farthest(ours: &Tensor, theirs: &Tensor) -> f64 {
+        ours.sub(theirs).unwrap().abs().unwrap().max(&[]).unwrap().item().unwrap()
+    }
+
+    #[test]
+    fn logits_are_those_of_the_reference() {
+        let Some(data) = data() else { return };
+        let Loaded { model, classes, .. } = load(&find().unwrap()).unwrap().unwrap();
+        let npz = data.join(FOLDER).join("expected_outputs.npz");
+        let wanted = &read_npz(&npz, &["logits"]).unwrap()[0];
+        let mut photos: Vec<PathBuf> =
+            fs::read_dir(data.join("images")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        photos.retain(|path| path.to_string_lossy().ends_with("_224.png"));
+        photos.sort();
+        assert_eq!((photos.len(), classes.len()), (wanted.shape()[0], 1001));
+        for (row, path) in photos.iter().enumerate() {
+            let bytes = fs::read(path).unwrap();
+            let image = decode_picture("x", &bytes, picture_format(&bytes).unwrap()).unwrap().to_rgb8();
+            let x =
+                Tensor::from_slice(image.as_raw(), &[1, 224, 224, 3]).unwrap().to_dtype(nn::core::DType::F32).unwrap();
+            let x = x.div(&Tensor::scalar(255f32)).unwrap();
+            let (logits, _) = nn::core::no_grad(|| model.forward_raw(&x, &nn::Ctx::eval())).unwrap();
+            let apart = farthest(&logits.squeeze(0).unwrap(), &wanted.select_index(0, row).unwrap());
+            assert!(apart < 1e-3, "{}: {apart}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_third_party_agrees() {
+        let Some(data) = data() else { return };
+        let Loaded { model, .. } = load(&find().unwrap()).unwrap().unwrap();
+        let read = |name: &str| read_npy(data.join(FOLDER).join(name)).unwrap();
+        // What is fed there comes after the scaling from 0..1 to -1..1, which is the model's first layer.
+        let x = read("reference_input_0.npy").add_scalar(1.0).unwrap().mul_scalar(0.5).unwrap();
+        let y = model.predict(&x).unwrap();
+        let apart = farthest(&y, &read("reference_output_0.npy"));
+        assert!(apart < 3e-3, "{apart}: the classifier of the file is rounded to 8 bits, theirs is not");
+    }
+}
