@@ -8,10 +8,12 @@ pub use self::experiments::{CompareArgs, LabArgs};
 pub use self::kernel::{
     Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelVerify, Variants,
 };
+pub use self::show::{FilterArgs, MapArgs, Picture, ShowArgs, Shown};
 pub use self::transfer::TransferArgs;
 
 mod experiments;
 mod kernel;
+mod show;
 mod transfer;
 
 const EXAMPLES: &str = "\
@@ -88,6 +90,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Name the class of images or rows of numbers
     Predict(PredictArgs),
+    /// Draw what is inside a model for images: its filters, or what its layers make of an image
+    Show(ShowArgs),
     /// Show a model layer by layer: shapes and parameters
     Summary(SummaryArgs),
     /// Find, list, download and check data sets

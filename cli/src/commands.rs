@@ -9,6 +9,7 @@ mod kernel;
 mod lab;
 mod list;
 mod predict;
+mod show;
 pub mod summary;
 mod train;
 mod transfer;
@@ -30,6 +31,7 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Transfer(args) => transfer::run(args, terminal),
         Command::Eval(args) => eval::run(args, terminal),
         Command::Predict(args) => predict::run(args, terminal),
+        Command::Show(args) => show::run(&args.what, terminal),
         Command::Lab(args) => lab::run(args, terminal),
         Command::Summary(args) => summary::run(args, terminal),
         Command::Data(args) => data::run(args, terminal),

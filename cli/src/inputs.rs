@@ -7,7 +7,9 @@ use std::path::Path;
 use image::{DynamicImage, GenericImageView};
 use nn::core::{DType, Tensor};
 use nn::data::{Preparation, read_idx_bytes, read_npy_bytes};
+use nn::spec::Recipe;
 
+use crate::datasets::catalog::SOURCES;
 use crate::datasets::images::{decode_picture, picture_format};
 use crate::failure::{Failure, Kind};
 
@@ -37,6 +39,21 @@ pub struct Wanted<'a> {
     pub invert: bool,
     /// Whether pictures of the training data have a dark background.
     pub dark_background: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// Samples of this shape as training with `recipe` saw them.
+    pub fn of(recipe: &'a Recipe, shape: &'a [usize], invert: bool) -> Self {
+        let source = SOURCES.iter().find(|source| source.name == recipe.data.source);
+        Self {
+            shape,
+            images: &recipe.data.images,
+            scale: recipe.data.scale,
+            white: source.map_or(255.0, |source| source.white),
+            invert,
+            dark_background: source.is_some(),
+        }
+    }
 }
 
 /// Reads one input; `-` is stdin.

@@ -5,7 +5,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::PredictArgs;
-use crate::datasets::catalog::SOURCES;
 use crate::failure::{Failure, Kind};
 use crate::inputs::{self, Wanted};
 use crate::model_file::Loaded;
@@ -69,15 +68,7 @@ fn predict(args: &PredictArgs, terminal: &Terminal, device: Device) -> Result<()
     let loaded = model_file::load(&args.model)?;
     loaded.model.to_device(device)?;
     let shape = loaded.model.graph().input_shapes().into_iter().next().unwrap_or_default();
-    let source = SOURCES.iter().find(|source| source.name == loaded.recipe.data.source);
-    let wanted = Wanted {
-        shape: &shape,
-        images: &loaded.recipe.data.images,
-        scale: loaded.recipe.data.scale,
-        white: source.map_or(255.0, |source| source.white),
-        invert: args.invert,
-        dark_background: source.is_some(),
-    };
+    let wanted = Wanted::of(&loaded.recipe, &shape, args.invert);
     if args.images.is_some() && inputs::layout(&shape).is_none() {
         let text = format!("--images: the model takes samples of shape {shape:?}, which no image has");
         return Err(Failure::new(Kind::Usage, text));
