@@ -3,7 +3,7 @@
 mod golden;
 
 use golden::{Case, distance};
-use gradus::core::{DType, Result, Tensor};
+use gradus::core::{DType, Result, Tensor, Window};
 use serde_json::Value;
 
 /// Cases with a convention that differs on purpose, or an operation that gradus does not have.
@@ -42,7 +42,7 @@ impl Case {
 
 /// The operation of a case.
 fn compute(op: &str, x: &[Tensor], case: &Case) -> Result<Tensor> {
-    if let Some(result) = pointwise(op, x).or_else(|| reduction(op, x, case)) {
+    if let Some(result) = pointwise(op, x).or_else(|| reduction(op, x, case)).or_else(|| images(op, x, case)) {
         return result;
     }
     let sizes = |key: &str| case.list(key).into_iter().map(|size| size as usize).collect::<Vec<_>>();
@@ -183,6 +183,48 @@ fn reduction(op: &str, x: &[Tensor], case: &Case) -> Option<Result<Tensor>> {
     Some(plain.and_then(|y| y.reshape(&kept(x[0].shape()))))
 }
 
+fn images(op: &str, x: &[Tensor], case: &Case) -> Option<Result<Tensor>> {
+    // PyTorch takes one number for height and width, or two.
+    let pair = |key: &str| match case.list(key)[..] {
+        [both] => [both as usize; 2],
+        [height, width] => [height as usize, width as usize],
+        _ => panic!("{}: {key} is no pair", case.name),
+    };
+    let sides = || -> [[usize; 2]; 2] {
+        let sides = case.attributes["padding"].as_array().unwrap();
+        [0, 1].map(|axis| [0, 1].map(|side| sides[axis][side].as_u64().unwrap() as usize))
+    };
+    let groups = || case.int("groups") as usize;
+    let around = || pair("padding").map(|both| [both; 2]);
+    let pool = || Window { stride: pair("stride"), dilation: pair("dilation"), padding: around() };
+    Some(match op {
+        "conv2d" => {
+            let window = Window { stride: pair("stride"), dilation: pair("dilation"), padding: sides() };
+            x[0].conv2d(&x[1], x.get(2), &window, groups())
+        }
+        "conv2d_same" => {
+            let (input, kernel) = ([x[0].shape()[1], x[0].shape()[2]], [x[1].shape()[0], x[1].shape()[1]]);
+            x[0].conv2d(&x[1], None, &Window::same(input, kernel, [1; 2], pair("dilation")), 1)
+        }
+        "conv2d_transpose" => {
+            // PyTorch's size is the smallest, larger by `output_padding`.
+            let smallest = x[0].conv2d_transpose(&x[1], &pool(), groups(), None).ok()?;
+            let size = [1, 2].map(|axis| smallest.shape()[axis] + case.int("output_padding") as usize);
+            x[0].conv2d_transpose(&x[1], &pool(), groups(), Some(size))
+        }
+        "conv1d" => {
+            let window = Window::valid().strided(pair("stride")).padded(around());
+            x[0].conv1d(&x[1], None, &window, 1)
+        }
+        "max_pool2d" => x[0].max_pool2d(pair("size"), &pool()),
+        "avg_pool2d" => x[0].avg_pool2d(pair("size"), &pool(), case.flag("count_padding")),
+        "adaptive_avg_pool2d" => x[0].adaptive_avg_pool2d(pair("output")),
+        "upsample_nearest2d" => x[0].upsample_nearest2d(pair("scale")),
+        "upsample_bilinear2d" => x[0].upsample_bilinear2d(pair("output")),
+        _ => return None,
+    })
+}
+
 fn check(op: &str, case: &Case) -> Result<Option<String>> {
     let given = case.inputs();
     let inputs: Vec<Tensor> =
@@ -228,5 +270,5 @@ fn operations_agree_with_pytorch() {
         }
     }
     assert!(failures.is_empty(), "{} of {ran} differ:\n{}", failures.len(), failures.join("\n"));
-    assert_eq!(ran, 458, "of {} stored cases; the front page names the number", cases.len());
+    assert_eq!(ran, 514, "of {} stored cases; the front page names the number", cases.len());
 }

@@ -16,6 +16,14 @@ PRODUCTS = [(f"sq{n}", n, n, n, False, False) for n in (64, 128, 256, 512, 1024,
     ("GWt 32x300x784", 32, 300, 784, False, True),
     ("im2col 64x576x1024", 64, 576, 1024, False, False),
 ]
+# Name, side of the images, channels, filters, side of the kernel, padding, groups; always 32 images.
+CONVOLUTIONS = [
+    ("conv 1-32 on 28x28", 28, 1, 32, 3, 0, 1),
+    ("conv 32-64 on 13x13", 13, 32, 64, 3, 0, 1),
+    ("conv 64-64 on 32x32", 32, 64, 64, 3, 1, 1),
+    ("depthwise 96 on 56x56", 56, 96, 96, 3, 1, 96),
+    ("pointwise 96-24 on 56x56", 56, 96, 24, 1, 0, 1),
+]
 BATCH = {"mlp": 32, "bnmlp": 32, "ae": 256}
 AUTOENCODER = [784, 128, 64, 32, 64, 128, 784]
 SLICE = float(os.environ.get("PEERS_SLICE", "0.08"))
@@ -72,6 +80,19 @@ def elementwise(peer, threads, calls_of, others):
     square = random.random((2048, 2048), dtype="float32")
     for name, call, traffic in others(logits, square):
         emit("D", peer, name, threads, "GB/s", [1e-9 * traffic / s for s in time_calls(call)])
+
+
+def convolutions(peer, threads, calls_of):
+    """Times the two functions that `calls_of(images, weights, bias, padding, groups)` returns for arrays as PyTorch has them:
+    the result, and the result with the gradients of all three."""
+    random = np.random.default_rng(0)
+    even = lambda *shape: random.random(shape, dtype="float32") - 0.5
+    for name, side, channels, filters, kernel, padding, groups in CONVOLUTIONS:
+        images, weights = even(32, channels, side, side), even(filters, channels // groups, kernel, kernel)
+        flops = 2 * 32 * filters * (side + 2 * padding - kernel + 1) ** 2 * weights[0].size
+        forward, both = calls_of(images, weights, even(filters), padding, groups)
+        emit("E", peer, name, threads, "gflops", [1e-9 * flops / s for s in time_calls(forward)])
+        emit("E", peer, f"{name}, all gradients", threads, "gflops", [3e-9 * flops / s for s in time_calls(both)])
 
 
 def fashion_mnist():

@@ -51,10 +51,23 @@ POINTWISE = [
     ("argmax axis1 1M", "argmax_axis1", "1024x1024", 1.3),
     ("transpose 2048", "transpose", "2048x2048", 3),
 ]
+# Ours with one shape each; the second name of ours computes all gradients too.
+CONVOLUTIONS = [
+    ("conv 1-32 on 28x28", "conv2d", "32x28x28x1x32x3", 1.5, 4),
+    ("conv 32-64 on 13x13", "conv2d", "32x13x13x32x64x3", 1.1, 1.4),
+    ("conv 64-64 on 32x32", "conv2d_same", "32x32x32x64x64x3", 1.15, 1.4),
+    ("depthwise 96 on 56x56", "depthwise", "32x56x56x96x96x3", 2, 2),
+    ("pointwise 96-24 on 56x56", "conv2d", "32x56x56x96x24x1", 1.5, 2),
+]
+CONVOLUTIONS = [
+    row
+    for theirs, ours, shape, due, due_all in CONVOLUTIONS
+    for row in ((theirs, ours, shape, due), (f"{theirs}, all gradients", f"{ours}_step", shape, due_all))
+]
 MODELS = [("mlp", "MLP 784-300-100-10, batch 32, SGD", 2.5), ("bnmlp", "`fashion-bn`, batch 32, SGD", 3.5)] + [
     ("ae", "autoencoder 784-128-64-32-64-128-784, batch 256, Adam", 2)
 ]
-SECTIONS = ["gemm", "elem", "train", "epoch"]
+SECTIONS = ["gemm", "elem", "conv", "train", "epoch"]
 
 Figure = collections.namedtuple("Figure", "round engine case threads value extra", defaults=[None])
 
@@ -141,6 +154,12 @@ class Comparison:
                 self.peer(number, None, [torch, HERE / "numpy_rows.py", "elem", 2])
                 self.peer(number, None, [rust / "burnbench", "flex", "elem"], {"RAYON_NUM_THREADS": "2"})
                 self.peer(number, None, [rust / "candlebench", "elem"], {"RAYON_NUM_THREADS": "2"})
+        if "conv" in o.sections:
+            self.kernels(number, CONVOLUTIONS, 2)
+            for layout, setting in (("conv", ""), ("conv-last", "channels last, ")):
+                rows = [torch, HERE / "torch_rows.py", layout, 2]
+                self.peer(number, None, rows, {"PEERS_LABEL": f"torch ({setting}usual heap)"})
+                self.peer(number, None, rows, dict(HEAP, PEERS_LABEL=f"torch ({setting}heap)"))
         if "train" in o.sections:
             for model, _, _ in MODELS:
                 for threads in both:
@@ -231,6 +250,8 @@ class Comparison:
         for case, _, _, due in POINTWISE:
             large = case.endswith("16M")
             add(case, case, 2, "GB/s", "90 % of the triad" if large else f"{due}x")
+        for case, _, _, due in CONVOLUTIONS:
+            add(f"{case}, batch 32", case, 2, "GFLOP/s", f"{due}x", scaled="")
         for model, label, due in MODELS:
             ours = {threads: self.series("gradus", model, threads) for threads in (1, 2)}
             if ours[2]:

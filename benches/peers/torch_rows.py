@@ -1,4 +1,4 @@
-"""PyTorch. Usage: torch_rows.py gemm|elem THREADS, train mlp|bnmlp|ae THREADS, epoch THREADS
+"""PyTorch. Usage: torch_rows.py gemm|elem|conv|conv-last THREADS, train mlp|bnmlp|ae THREADS, epoch THREADS
 
 PEERS_LABEL names the figures, where the environment tunes something."""
 import os
@@ -50,6 +50,23 @@ def others(logits, square):
         ("softmax 256x1000", lambda: torch.softmax(logits, 1), 8 * logits.numel()),
         ("transpose 2048", lambda: square.t().contiguous(), 8 * square.numel()),
     ]
+
+
+def convolutions(memory_format):
+    """What `common.convolutions` wants, with planes of channels or with channels last."""
+
+    def calls(images, weights, bias, padding, groups):
+        x, w, b = (torch.from_numpy(array) for array in (images, weights, bias))
+        x, w = (tensor.contiguous(memory_format=memory_format) for tensor in (x, w))
+        leaves = [tensor.clone(memory_format=torch.preserve_format).requires_grad_() for tensor in (x, w, b)]
+        dy = torch.ones_like(F.conv2d(x, w, b, padding=padding, groups=groups))
+
+        def both():
+            torch.autograd.grad(F.conv2d(*leaves, padding=padding, groups=groups), leaves, dy)
+
+        return lambda: F.conv2d(x, w, b, padding=padding, groups=groups), both
+
+    return calls
 
 
 def network(model):
@@ -110,6 +127,10 @@ if sys.argv[1] == "gemm":
 elif sys.argv[1] == "elem":
     torch.set_grad_enabled(False)
     common.elementwise(PEER, threads, calls, others)
+elif sys.argv[1] == "conv":
+    common.convolutions(PEER, threads, convolutions(torch.contiguous_format))
+elif sys.argv[1] == "conv-last":
+    common.convolutions(PEER, threads, convolutions(torch.channels_last))
 elif sys.argv[1] == "train":
     train(sys.argv[2])
 else:

@@ -309,6 +309,62 @@ def layers():
     case("mlp", "mlp", mlp, normal(3, 4), labels, normal(4, 6), normal(6), normal(6, 3), normal(3), slope=0.3)
 
 
+def images():
+    """Images are `[n, h, w, channels]` and weights `[kh, kw, c / groups, o]`, as TensorFlow has them; padding is
+    `[[top, bottom], [left, right]]`."""
+    first = lambda x: x.permute(0, 3, 1, 2)
+    last = lambda y: y.permute(0, 2, 3, 1)
+    filters = lambda w: w.permute(3, 2, 0, 1)
+    zeros = lambda x, padding: F.pad(x, (*padding[1], *padding[0]))
+    x = normal(1, 5, 6, 4)
+
+    def conv(name, w, bias=True, stride=(1, 1), dilation=(1, 1), padding=((0, 0), (0, 0)), groups=1):
+        run = lambda x, w, b=None: last(F.conv2d(zeros(first(x), padding), filters(w), b, stride, 0, dilation, groups))
+        inputs = (x, w, normal(w.shape[3])) if bias else (x, w)
+        case(name, "conv2d", run, *inputs, stride=stride, dilation=dilation, padding=padding, groups=groups)
+
+    conv("conv2d", normal(3, 2, 4, 3))
+    conv("conv2d/no_bias", normal(3, 3, 4, 3), bias=False)
+    conv("conv2d/stride", normal(3, 3, 4, 3), stride=(2, 3))
+    conv("conv2d/dilation", normal(2, 3, 4, 2), dilation=(3, 2))
+    conv("conv2d/padding", normal(3, 3, 4, 3), padding=((1, 1), (1, 1)))
+    conv("conv2d/asymmetric", normal(3, 2, 4, 3), padding=((0, 2), (1, 0)), stride=(2, 1))
+    conv("conv2d/groups", normal(3, 3, 2, 6), groups=2, padding=((1, 1), (1, 1)))
+    conv("conv2d/depthwise", normal(3, 3, 1, 4), groups=4, padding=((1, 1), (1, 1)))
+    conv("conv2d/multiplier", normal(2, 2, 1, 8), groups=4, stride=(2, 2))
+    conv("conv2d/pointwise", normal(1, 1, 4, 5))
+    conv("conv2d/all", normal(3, 2, 2, 4), groups=2, stride=(2, 1), dilation=(1, 2), padding=((2, 1), (0, 1)))
+    same = lambda x, w: last(F.conv2d(first(x), filters(w), padding="same", dilation=(1, 2)))
+    case("conv2d/same", "conv2d_same", same, x, normal(3, 2, 4, 3), dilation=(1, 2))
+    for name, more in {"": {}, "/stride": {"stride": 2, "padding": 1, "output_padding": 1}, "/groups": {"groups": 2, "dilation": 2}}.items():
+        groups = more.get("groups", 1)
+        # Weights are those of the convolution that this transposes: PyTorch's [in, out / groups, kh, kw] are its filters.
+        run = lambda y, w: last(F.conv_transpose2d(first(y), filters(w), **more))
+        case(f"conv2d_transpose{name}", "conv2d_transpose", run, normal(1, 3, 4, 4), normal(3, 3, 2, 4), groups=groups,
+             stride=more.get("stride", 1), dilation=more.get("dilation", 1), padding=more.get("padding", 0), output_padding=more.get("output_padding", 0))
+    along = lambda x, w: F.conv1d(x.permute(0, 2, 1), w.permute(2, 1, 0), stride=2, padding=1).permute(0, 2, 1)
+    case("conv1d", "conv1d", along, normal(2, 7, 3), normal(3, 3, 4), stride=2, padding=1)
+
+    pools = {"": (2, 2, 0, 1), "/overlapping": (3, 2, 1, 1), "/dilated": (2, 1, 1, 2), "/wide": ((3, 2), (1, 2), (1, 0), 1)}
+    for name, (size, stride, padding, dilation) in pools.items():
+        attributes = dict(size=size, stride=stride, padding=padding, dilation=dilation)
+        case(f"max_pool2d{name}", "max_pool2d", lambda x: last(F.max_pool2d(first(x), size, stride, padding, dilation)), x, **attributes)
+        if dilation == 1:
+            for counted in (True, False):
+                run = lambda x: last(F.avg_pool2d(first(x), size, stride, padding, count_include_pad=counted))
+                case(f"avg_pool2d{name}/{'with' if counted else 'without'}_padding", "avg_pool2d", run, x, count_padding=counted, **attributes)
+    ties = f64([[1.0, 1.0, 0.0, 2.0], [1.0, 0.0, 2.0, 2.0]]).reshape(1, 2, 4, 1)
+    case("max_pool2d/ties", "max_pool2d", lambda x: last(F.max_pool2d(first(x), 2)), ties, size=2, stride=2, padding=0, dilation=1)
+    for output in [(2, 3), (3, 4), (1, 1)]:
+        run = lambda x: last(F.adaptive_avg_pool2d(first(x), output))
+        case(f"adaptive_avg_pool2d/{output[0]}x{output[1]}", "adaptive_avg_pool2d", run, x, output=output)
+    run = lambda x: last(F.interpolate(first(x), scale_factor=(2, 3), mode="nearest"))
+    case("upsample_nearest2d", "upsample_nearest2d", run, x, scale=(2, 3))
+    for output in [(10, 9), (3, 7)]:
+        run = lambda x: last(F.interpolate(first(x), size=output, mode="bilinear", align_corners=False))
+        case(f"upsample_bilinear2d/{output[0]}x{output[1]}", "upsample_bilinear2d", run, x, output=output)
+
+
 unaries()
 binaries()
 reductions()
@@ -318,4 +374,5 @@ ordering()
 indexing()
 shapes()
 layers()
+images()
 book.save("ops")

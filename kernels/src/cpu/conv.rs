@@ -1,18 +1,39 @@
-//! Convolution of images, as products of patches with the weights.
+//! Convolution of images, without copies of their patches.
+//!
+//! A convolution is a product of matrices: a row for each pixel, which holds the patch of the image around it, times the
+//! weights. Such rows are never written down, since neighbours share most of their elements, and a buffer of them would be
+//! nine times the image for a kernel of 3 x 3. With the channels of a pixel next to each other, a patch consists of a few
+//! runs of neighbouring elements, one for each tap of the kernel. So the microkernel of `matmul` takes a list of where runs
+//! begin, and walks along the images themselves; a tap that lies in the padding points at zeros.
+//!
+//! - `taps` computes the result, and the gradient of the images, which is a convolution with the weights turned around.
+//! - `weight` computes the gradient of the weights, whose sums walk along rows of pixels.
+//! - `fold` computes the gradient of images of few channels, where the result's rows would be too short for vectors.
+//! - `depthwise` has filters of one channel, which are no product of matrices; `channels` are its kernels.
+//! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands.
+
+pub(in crate::cpu) mod channels;
+mod depthwise;
+mod fold;
+mod lattice;
+mod taps;
+mod weight;
 
 use super::copy::Dense;
-use super::matmul::{Finish, Matrix, Number, gemm};
-use super::unary;
+use super::matmul::{Activate, Number, with_number};
 use crate::backend::Unary;
 use crate::window::{Axis, Window};
-use crate::{Buffer, DType, Element, Error, Layout, Result, View};
+use crate::{Buffer, Result, View};
 
 /// A convolution's sizes.
 struct Sizes {
     n: usize,
+    /// Channels of the images.
     c: usize,
+    /// Filters.
     o: usize,
     groups: usize,
+    /// Height and width.
     axes: [Axis; 2],
 }
 
@@ -22,67 +43,90 @@ impl Sizes {
         Self { n, c: w[2] * groups, o: w[3], groups, axes }
     }
 
-    fn pixels(&self) -> usize {
+    /// Pixels of all images.
+    fn inputs(&self) -> usize {
+        self.n * self.axes[0].input * self.axes[1].input
+    }
+
+    /// Pixels of the result.
+    fn outputs(&self) -> usize {
         self.n * self.axes[0].output * self.axes[1].output
     }
 
+    /// Taps of the kernel.
     fn taps(&self) -> usize {
         self.axes[0].kernel * self.axes[1].kernel
     }
 
-    fn depth(&self) -> usize {
-        self.taps() * self.c / self.groups
+    /// Whether it is a product of matrices as it stands.
+    fn is_pointwise(&self) -> bool {
+        self.groups == 1
+            && self.axes.iter().all(|axis| axis.kernel == 1 && axis.stride == 1 && axis.input == axis.output)
     }
 
-    /// Calls `f(column of the patches, element of x)` with runs of channels.
-    fn for_runs(&self, group: usize, mut f: impl FnMut(usize, usize)) {
-        let [height, width] = self.axes;
-        let run = self.c / self.groups;
-        let pixels = (0..self.n).flat_map(|n| (0..height.output).map(move |oh| (n, oh)));
-        let pixels = pixels.flat_map(|(n, oh)| (0..width.output).map(move |ow| (n, oh, ow)));
-        for (pixel, (n, oh, ow)) in pixels.enumerate() {
-            for (kh, ih) in height.taps(oh) {
-                for (kw, iw) in width.taps(ow) {
-                    let x = ((n * height.input + ih) * width.input + iw) * self.c + group * run;
-                    f(pixel * self.depth() + (kh * width.kernel + kw) * run, x);
-                }
-            }
-        }
+    /// Whether every channel has one filter of its own.
+    fn is_depthwise(&self) -> bool {
+        self.groups == self.c && self.c == self.o
     }
 
-    fn patches<T: Number>(&self, x: &[T], group: usize) -> Buffer {
-        let mut patches = Buffer::full(T::DTYPE, self.pixels() * self.depth(), 0i64.into());
-        let (run, to) = (self.c / self.groups, patches.as_mut_slice::<T>());
-        self.for_runs(group, |at, from| to[at..at + run].copy_from_slice(&x[from..from + run]));
-        patches
+    /// Whether there are so few channels that it pays to take those of neighbouring pixels together.
+    fn has_few_channels(&self) -> bool {
+        self.groups == 1 && self.c <= 4
+    }
+
+    /// Whether some tap reads padding.
+    fn has_padding(&self) -> bool {
+        self.axes.iter().any(|axis| axis.before > 0 || extent(axis) > axis.input)
     }
 }
 
-fn matrix<S>(data: S, offset: usize, columns: usize) -> Matrix<S> {
-    Matrix { data, offset, row: columns as isize, col: 1 }
+/// How many elements the results of a dimension reach over, from the padding's first on.
+fn extent(axis: &Axis) -> usize {
+    (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
 }
 
-macro_rules! with_number {
-    ($op:literal, $dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            dtype => return Err(Error::DType { op: $op, dtype, hint: "cast to f32 or f64 first" }),
+/// Images in memory: how far apart pixels, rows and images are.
+#[derive(Clone, Copy)]
+struct Image<'a, T> {
+    data: &'a [T],
+    pixel: usize,
+    row: usize,
+    image: usize,
+}
+
+impl<'a, T> Image<'a, T> {
+    /// Row-major images without gaps.
+    fn new(data: &'a [T], [height, width]: [usize; 2], channels: usize) -> Self {
+        Self { data, pixel: channels, row: width * channels, image: height * width * channels }
+    }
+}
+
+/// The images with their padding, which some kernels would rather read than avoid, and the sizes of the same convolution
+/// of those.
+fn padded<T: Number>(x: &[T], s: &Sizes) -> (Buffer, Sizes) {
+    let axes = s.axes.map(|axis| Axis { input: extent(&axis), before: 0, ..axis });
+    let whole = Sizes { axes, ..*s };
+    let mut buffer = Buffer::full(T::DTYPE, whole.inputs() * s.c, 0i64.into());
+    let ([height, width], row) = (s.axes, axes[1].input * s.c);
+    let len = width.input.min(axes[1].input.saturating_sub(width.before)) * s.c;
+    for (i, to) in buffer.as_mut_slice::<T>().chunks_exact_mut(row.max(1)).enumerate() {
+        let (n, at) = (i / axes[0].input, (i % axes[0].input).wrapping_sub(height.before));
+        if at < height.input {
+            let from = &x[(n * height.input + at) * width.input * s.c..];
+            to[width.before * s.c..][..len].copy_from_slice(&from[..len]);
         }
-    };
+    }
+    (buffer, whole)
 }
 
 fn shape(x: View) -> [usize; 4] {
     x.shape().try_into().expect("images have four dimensions")
 }
 
-/// The convolution of `x` with `w`, plus `bias`, put through `activation`.
+/// `activation(x * w + bias)` for images `x` (`[n, h, w, c]`) and weights `w` (`[kh, kw, c / groups, o]`).
+///
+/// # Errors
+/// If the element type is not `f32` or `f64`.
 pub fn conv2d(
     x: View,
     w: View,
@@ -93,62 +137,52 @@ pub fn conv2d(
 ) -> Result<Buffer> {
     let [n, h, width, _] = shape(x);
     let s = Sizes::new(n, [h, width], shape(w), window, groups);
-    let mut y = Buffer::unspecified(x.dtype(), s.pixels() * s.o);
+    if s.is_depthwise() {
+        return depthwise::forward(x, w, bias, activation, &s);
+    }
+    let mut y = Buffer::unspecified(x.dtype(), s.outputs() * s.o);
     with_number!("conv2d", x.dtype(), T => {
         let (x, w, bias) = (Dense::<T>::new(x), Dense::<T>::new(w), bias.map(Dense::<T>::new));
-        let columns = s.o / groups;
-        for group in 0..groups {
-            let patches = s.patches::<T>(x.as_slice(), group);
-            let bias = bias.as_ref().map(|bias| &bias.as_slice()[group * columns..][..columns]);
-            let a = matrix(patches.as_slice::<T>(), 0, s.depth());
-            let b = matrix(w.as_slice(), group * columns, s.o);
-            let c = matrix(y.as_mut_slice::<T>(), group * columns, s.o);
-            gemm((s.pixels(), columns, s.depth()), a, b, c, Finish { bias, ..Finish::default() });
-        }
+        let bias = bias.as_ref().map(Dense::as_slice);
+        T::activate(activation, &mut |then| {
+            taps::forward(x.as_slice(), w.as_slice(), bias, &s, then, y.as_mut_slice());
+        })?;
     });
-    match activation {
-        Some(op) => unary::unary(op, View::new(&y, &Layout::contiguous(&[y.len()]))),
-        None => Ok(y),
-    }
+    Ok(y)
 }
 
-/// The gradient of [`conv2d`] with respect to `x`.
+/// The gradient of [`conv2d`] with respect to `x`, whose height and width are `input`.
+///
+/// # Errors
+/// If the element type is not `f32` or `f64`.
 pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, groups: usize) -> Result<Buffer> {
     let s = Sizes::new(dy.shape()[0], input, shape(w), window, groups);
-    let mut dx = Buffer::full(dy.dtype(), s.n * input[0] * input[1] * s.c, 0i64.into());
+    if s.is_depthwise() {
+        return depthwise::grad_input(dy, w, &s);
+    }
+    let mut dx = Buffer::unspecified(dy.dtype(), s.inputs() * s.c);
     with_number!("conv2d_grad_input", dy.dtype(), T => {
         let (dy, w) = (Dense::<T>::new(dy), Dense::<T>::new(w));
-        let (columns, run) = (s.o / groups, s.c / groups);
-        for group in 0..groups {
-            let mut patches = Buffer::unspecified(T::DTYPE, s.pixels() * s.depth());
-            let a = matrix(dy.as_slice(), group * columns, s.o);
-            let b = matrix(w.as_slice(), group * columns, s.o).transposed();
-            let c = matrix(patches.as_mut_slice::<T>(), 0, s.depth());
-            gemm((s.pixels(), s.depth(), columns), a, b, c, Finish::default());
-            let (from, to) = (patches.as_slice::<T>(), dx.as_mut_slice::<T>());
-            s.for_runs(group, |at, x| {
-                to[x..x + run].iter_mut().zip(&from[at..]).for_each(|(sum, &term)| *sum += term);
-            });
-        }
+        let of = if s.has_few_channels() { fold::grad_input::<T> } else { taps::grad_input::<T> };
+        of(dy.as_slice(), w.as_slice(), &s, dx.as_mut_slice());
     });
     Ok(dx)
 }
 
-/// The gradient of [`conv2d`] with respect to `w`.
+/// The gradient of [`conv2d`] with respect to `w`, whose height and width are `kernel`.
+///
+/// # Errors
+/// If the element type is not `f32` or `f64`.
 pub fn conv2d_grad_weight(x: View, dy: View, kernel: [usize; 2], window: &Window, groups: usize) -> Result<Buffer> {
     let ([n, h, w, c], [.., o]) = (shape(x), shape(dy));
     let s = Sizes::new(n, [h, w], [kernel[0], kernel[1], c / groups, o], window, groups);
-    let mut dw = Buffer::unspecified(x.dtype(), s.depth() * s.o);
+    if s.is_depthwise() {
+        return depthwise::grad_weight(x, dy, &s);
+    }
+    let mut dw = Buffer::unspecified(x.dtype(), s.taps() * c / groups * o);
     with_number!("conv2d_grad_weight", x.dtype(), T => {
         let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
-        let columns = s.o / groups;
-        for group in 0..groups {
-            let patches = s.patches::<T>(x.as_slice(), group);
-            let a = matrix(patches.as_slice::<T>(), 0, s.depth()).transposed();
-            let b = matrix(dy.as_slice(), group * columns, s.o);
-            let c = matrix(dw.as_mut_slice::<T>(), group * columns, s.o);
-            gemm((s.depth(), columns, s.pixels()), a, b, c, Finish::default());
-        }
+        weight::grad_weight(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice::<T>());
     });
     Ok(dw)
 }

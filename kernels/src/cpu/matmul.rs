@@ -42,9 +42,12 @@ mod vector;
 use std::ops::Range;
 use std::slice;
 
+pub(in crate::cpu) use self::calls::{Activate, with_number};
 pub use self::calls::{Finish, Matrix, gemm, linear, matmul, matmul_into};
 use self::grid::Grid;
-use self::tile::{Kernels, MAX_WIDTH, Tile};
+pub(in crate::cpu) use self::long::add_parts;
+pub(in crate::cpu) use self::pack::Copied;
+pub(in crate::cpu) use self::tile::{HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Tile};
 use super::cache::caches;
 use super::simd::MulAdd;
 use super::threads;
@@ -52,14 +55,14 @@ use crate::Element;
 
 /// A matrix that is read.
 #[derive(Clone, Copy)]
-struct Operand<T> {
-    start: *const T,
-    row: isize,
-    col: isize,
+pub(in crate::cpu) struct Operand<T> {
+    pub start: *const T,
+    pub row: isize,
+    pub col: isize,
 }
 
 impl<T> Operand<T> {
-    fn at(&self, i: usize, j: usize) -> *const T {
+    pub fn at(&self, i: usize, j: usize) -> *const T {
         self.start.wrapping_offset(i as isize * self.row + j as isize * self.col)
     }
 
@@ -108,7 +111,7 @@ struct Problem<'a, T> {
 }
 
 /// A pointwise function of finished elements.
-type Then<'a, T> = dyn Fn(&mut [T]) + Sync + 'a;
+pub(in crate::cpu) type Then<'a, T> = dyn Fn(&mut [T]) + Sync + 'a;
 
 // SAFETY: a problem is shared among threads that read `a`, `b` and `bias`, and write different elements of `c`.
 unsafe impl<T: Sync> Sync for Problem<'_, T> {}
@@ -248,12 +251,19 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                     let (b, b_step) = b_block.panel(&p.b, panel.start);
                     for rows in heights(rows.clone(), kernels.height()) {
                         let (a, a_row, a_step) = a_block.tile(&p.a, rows.clone());
+                        let mut first = [a; MAX_HEIGHT];
+                        if a_row != 1 {
+                            for (i, row) in first.iter_mut().enumerate().take(rows.len()) {
+                                *row = a.wrapping_offset(i as isize * a_row);
+                            }
+                        }
                         let tile = Tile {
                             k: k.len(),
-                            a,
-                            a_row,
+                            runs: 1,
+                            a: first.as_ptr(),
+                            a_beside: a_row == 1,
                             a_step,
-                            b,
+                            b: &b,
                             b_step,
                             c: p.c.at(rows.start, panel.start),
                             c_row: p.c.row,
@@ -304,14 +314,14 @@ unsafe fn complete<T: Number>(p: &Problem<T>, bias: Option<Operand<T>>, rows: Ra
 }
 
 /// Consecutive ranges of `step` elements, the last one shorter; an empty range is its own part.
-fn ranges(whole: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+pub(in crate::cpu) fn ranges(whole: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = whole.len().div_ceil(step).max(1);
     (0..parts).map(move |i| whole.start + i * step..whole.end.min(whole.start + (i + 1) * step))
 }
 
 /// Consecutive ranges of at most `most` rows and of almost the same size: 32 rows are 11 + 11 + 10, not 14 + 14 + 4, since
 /// short tiles leave multipliers idle.
-fn heights(whole: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+pub(in crate::cpu) fn heights(whole: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = whole.len().div_ceil(most).max(1);
     let (height, taller) = (whole.len() / parts, whole.len() % parts);
     let at = move |i: usize| whole.start + i * height + i.min(taller);
@@ -319,7 +329,7 @@ fn heights(whole: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize
 }
 
 /// The types that are multiplied at full speed.
-pub trait Number: Element + MulAdd + Default + std::ops::Add<Output = Self> + tile::HasKernels {}
+pub trait Number: Element + MulAdd + Default + std::ops::Add<Output = Self> + HasKernels + Activate {}
 impl Number for f32 {}
 impl Number for f64 {}
 

@@ -10,6 +10,7 @@ use super::fused::with_real;
 use super::math::Real;
 use super::read::for_parts;
 use super::threads::{GRAIN, for_chunks};
+use crate::buffer::scratch::Scratch;
 use crate::window::{Axis, Window};
 use crate::{Buffer, DType, Element, Error, Result, View};
 
@@ -43,18 +44,6 @@ impl Near {
         if self.windows { (inputs, outputs.iter().product()) } else { (outputs, inputs.iter().product()) }
     }
 
-    /// Calls `f(column, rows, columns, pixels)` for every pixel of a row: where the pixels lie that it is made of.
-    fn for_row(&self, row: usize, mut f: impl FnMut(usize, &[usize], &[usize], &[usize])) {
-        let rows = self.along(0, row);
-        let width = if self.windows { self.axes[1].output } else { self.axes[1].input };
-        for column in 0..self.sizes().0[1] {
-            let columns = self.along(1, column);
-            let pixels: Pixels =
-                rows.iter().flat_map(|row| columns.iter().map(move |column| row * width + column)).collect();
-            f(column, &rows, &columns, &pixels);
-        }
-    }
-
     /// How many rows of the image that is made are worth a thread's while, depending on the sizes alone.
     fn rows_at_once(&self, images: usize, channels: usize) -> usize {
         let [height, width] = self.sizes().0;
@@ -63,54 +52,90 @@ impl Near {
     }
 }
 
-crate::simd! {
-    /// The largest of some pixels in each channel of `y`, and which pixel it is.
-    fn largest<T>(x: &[T], pixels: &[usize], y: &mut [T], places: &mut [i32]) where [T: Real] {
-        let channels = y.len();
-        for_blocks(channels, |at, whole| {
-            if whole {
-                let (y, places) = (&mut y[at..at + LANES], &mut places[at..at + LANES]);
-                largest_block::<T, LANES>(x, channels, at, pixels, y, places);
-            } else {
-                largest_block::<T, 1>(x, channels, at, pixels, &mut y[at..=at], &mut places[at..=at]);
+/// The places along the width for every column, found out once for many rows.
+struct Columns {
+    near: Near,
+    /// For each column, where its places end.
+    ends: Scratch<usize>,
+    places: Scratch<usize>,
+}
+
+impl Columns {
+    fn new(near: Near) -> Self {
+        let width = near.sizes().0[1];
+        let mut ends = Scratch::filled(width, 0);
+        let mut places = Scratch::filled(width * near.axes[1].kernel, 0);
+        let mut end = 0;
+        for column in 0..width {
+            for place in near.along(1, column) {
+                places[end] = place;
+                end += 1;
             }
-        });
+            ends[column] = end;
+        }
+        Self { near, ends, places }
     }
-    /// For each channel of `dx`, the sum of those `dy` of some windows whose largest element is at `here`.
-    fn chosen<T>(dy: &[T], places: &[i32], here: i32, windows: &[usize], dx: &mut [T]) where [T: Real] {
-        let channels = dx.len();
-        for_blocks(channels, |at, whole| {
-            if whole {
-                chosen_block::<T, LANES>(dy, places, here, channels, at, windows, &mut dx[at..at + LANES]);
-            } else {
-                chosen_block::<T, 1>(dy, places, here, channels, at, windows, &mut dx[at..=at]);
+
+    /// Calls `f(column, rows, columns, pixels)` for every pixel of a row: where the pixels lie that it is made of.
+    fn for_row(&self, row: usize, mut f: impl FnMut(usize, &[usize], &[usize], &[usize])) {
+        let rows = self.near.along(0, row);
+        let width = if self.near.windows { self.near.axes[1].output } else { self.near.axes[1].input };
+        let (mut start, mut pixels) = (0, Pixels::new());
+        for (column, &end) in self.ends.iter().enumerate() {
+            let columns = &self.places[start..end];
+            pixels.clear();
+            for row in &rows {
+                pixels.extend(columns.iter().map(|column| row * width + column));
             }
-        });
-    }
-    /// The sum of some pixels times their weights in each channel of `y`.
-    fn weighted<T>(x: &[T], pixels: &[usize], weights: &[T], y: &mut [T]) where [T: Real] {
-        let channels = y.len();
-        for_blocks(channels, |at, whole| {
-            if whole {
-                weighted_block::<T, LANES>(x, channels, at, pixels, weights, &mut y[at..at + LANES]);
-            } else {
-                weighted_block::<T, 1>(x, channels, at, pixels, weights, &mut y[at..=at]);
-            }
-        });
+            f(column, &rows, columns, &pixels);
+            start = end;
+        }
     }
 }
 
-/// Calls `f(start, true)` for blocks of channels, of which the last may overlap the one before it; `f(channel, false)` for
-/// single ones where there are fewer than a block's.
+crate::simd! {
+    /// The largest of some pixels in each channel of `y`, and which pixel it is.
+    fn largest<T>(x: &[T], pixels: &[usize], y: &mut [T], places: &mut [i32]) where [T: Real] {
+        if y.len() < LANES {
+            for at in 0..y.len() {
+                largest_block::<T, 1>(x, at, pixels, y, places);
+            }
+        } else {
+            for i in 0..y.len().div_ceil(LANES) {
+                largest_block::<T, LANES>(x, start(i, y.len()), pixels, y, places);
+            }
+        }
+    }
+    /// For each channel of `dx`, the sum of those `dy` of some windows whose largest element is at `here`.
+    fn chosen<T>(dy: &[T], places: &[i32], here: i32, windows: &[usize], dx: &mut [T]) where [T: Real] {
+        if dx.len() < LANES {
+            for at in 0..dx.len() {
+                chosen_block::<T, 1>(dy, places, here, at, windows, dx);
+            }
+        } else {
+            for i in 0..dx.len().div_ceil(LANES) {
+                chosen_block::<T, LANES>(dy, places, here, start(i, dx.len()), windows, dx);
+            }
+        }
+    }
+    /// The sum of some pixels times their weights in each channel of `y`.
+    fn weighted<T>(x: &[T], pixels: &[usize], weights: &[T], y: &mut [T]) where [T: Real] {
+        if y.len() < LANES {
+            for at in 0..y.len() {
+                weighted_block::<T, 1>(x, at, pixels, weights, y);
+            }
+        } else {
+            for i in 0..y.len().div_ceil(LANES) {
+                weighted_block::<T, LANES>(x, start(i, y.len()), pixels, weights, y);
+            }
+        }
+    }
+}
+
+/// Where block `i` of some channels begins; the last one may overlap the one before it.
 #[inline(always)]
-fn for_blocks(channels: usize, mut f: impl FnMut(usize, bool)) {
-    if channels < LANES {
-        return (0..channels).for_each(|at| f(at, false));
-    }
-    for at in (0..channels - LANES).step_by(LANES) {
-        f(at, true);
-    }
-    f(channels - LANES, true);
+fn start(i: usize, channels: usize) -> usize {
+    (i * LANES).min(channels - LANES)
 }
 
 /// `N` channels of a pixel.
@@ -120,27 +145,21 @@ fn block<T, const N: usize>(x: &[T], pixel: usize, channels: usize, at: usize) -
 }
 
 #[inline(always)]
-fn largest_block<T: Real, const N: usize>(
-    x: &[T],
-    channels: usize,
-    at: usize,
-    pixels: &[usize],
-    y: &mut [T],
-    places: &mut [i32],
-) {
+#[expect(clippy::eq_op, reason = "only a NaN is not equal to itself, and a comparison is an instruction")]
+fn largest_block<T: Real, const N: usize>(x: &[T], at: usize, pixels: &[usize], y: &mut [T], places: &mut [i32]) {
+    let channels = y.len();
     let mut best: [T; N] = *block(x, pixels[0], channels, at);
     let mut place = [pixels[0] as i32; N];
     for &pixel in &pixels[1..] {
         let next: &[T; N] = block(x, pixel, channels, at);
         for l in 0..N {
-            // The comparison is false for a NaN on either side; one that is there already stays.
-            let stays = best[l].partial_cmp(&best[l]).is_none() || next[l] <= best[l];
-            best[l] = if stays { best[l] } else { next[l] };
-            place[l] = if stays { place[l] } else { pixel as i32 };
+            let wins = (next[l] > best[l]) | ((next[l] != next[l]) & (best[l] == best[l]));
+            best[l] = if wins { next[l] } else { best[l] };
+            place[l] = if wins { pixel as i32 } else { place[l] };
         }
     }
-    y.copy_from_slice(&best);
-    places.copy_from_slice(&place);
+    y[at..at + N].copy_from_slice(&best);
+    places[at..at + N].copy_from_slice(&place);
 }
 
 #[inline(always)]
@@ -148,31 +167,27 @@ fn chosen_block<T: Real, const N: usize>(
     dy: &[T],
     places: &[i32],
     here: i32,
-    channels: usize,
     at: usize,
     windows: &[usize],
     dx: &mut [T],
 ) {
+    let channels = dx.len();
     let mut sums = [T::of(0.0); N];
     for &window in windows {
         let dy: &[T; N] = block(dy, window, channels, at);
         let places: &[i32; N] = block(places, window, channels, at);
         for l in 0..N {
-            sums[l] = sums[l] + if places[l] == here { dy[l] } else { T::of(0.0) };
+            // Read whether it is wanted or not: a choice of loads would be made of jumps.
+            let slope = dy[l];
+            sums[l] = sums[l] + if places[l] == here { slope } else { T::of(0.0) };
         }
     }
-    dx.copy_from_slice(&sums);
+    dx[at..at + N].copy_from_slice(&sums);
 }
 
 #[inline(always)]
-fn weighted_block<T: Real, const N: usize>(
-    x: &[T],
-    channels: usize,
-    at: usize,
-    pixels: &[usize],
-    weights: &[T],
-    y: &mut [T],
-) {
+fn weighted_block<T: Real, const N: usize>(x: &[T], at: usize, pixels: &[usize], weights: &[T], y: &mut [T]) {
+    let channels = y.len();
     let mut sums = [T::of(0.0); N];
     for (&pixel, &weight) in pixels.iter().zip(weights) {
         let x: &[T; N] = block(x, pixel, channels, at);
@@ -180,7 +195,7 @@ fn weighted_block<T: Real, const N: usize>(
             sums[l] = sums[l] + weight * x[l];
         }
     }
-    y.copy_from_slice(&sums);
+    y[at..at + N].copy_from_slice(&sums);
 }
 
 fn axes(window: &Window, input: [usize; 2], kernel: [usize; 2]) -> [Axis; 2] {
@@ -203,10 +218,11 @@ pub fn max_pool2d(x: View, size: [usize; 2], window: &Window) -> Result<(Buffer,
         let mut parts: SmallVec<[_; 8]> = parts.collect();
         for_chunks(&mut parts, 1, &|i, parts| {
             let (y, places) = &mut parts[0];
+            let columns = Columns::new(near);
             for (j, (y, places)) in y.chunks_mut(row).zip(places.chunks_mut(row)).enumerate() {
                 let at = i * chunk / row + j;
                 let image = &x[at / oh * pixels * c..][..pixels * c];
-                near.for_row(at % oh, |column, _, _, pixels| {
+                columns.for_row(at % oh, |column, _, _, pixels| {
                     let channels = column * c..(column + 1) * c;
                     largest(image, pixels, &mut y[channels.clone()], &mut places[channels]);
                 });
@@ -222,9 +238,9 @@ pub fn max_pool2d_grad(dy: View, places: View, input: [usize; 2], size: [usize; 
     let places = Dense::<i32>::new(places);
     let places = places.as_slice();
     let c = dy.shape()[3];
-    Ok(with_real!("max_pool2d_grad", dy.dtype(), T => each_row::<T>(dy, near, &|dy, first, row, dx| {
+    Ok(with_real!("max_pool2d_grad", dy.dtype(), T => each_row::<T>(dy, near, &|dy, first, row, columns, dx| {
         let places = &places[first..first + dy.len()];
-        near.for_row(row, |column, _, _, windows| {
+        columns.for_row(row, |column, _, _, windows| {
             let here = (row * input[1] + column) as i32;
             chosen(dy, places, here, windows, &mut dx[column * c..][..c]);
         });
@@ -254,8 +270,8 @@ fn averages(x: View, near: Near, count_padding: bool) -> Result<Buffer> {
     let taps: usize = near.axes.iter().map(|axis| axis.kernel).product();
     // How many elements a window holds along one dimension.
     let held = |axis: usize, window: usize| near.axes[axis].taps(window).count();
-    Ok(with_real!("avg_pool2d", x.dtype(), T => each_row::<T>(x, near, &|x, _, row, y| {
-        near.for_row(row, |column, rows, columns, pixels| {
+    Ok(with_real!("avg_pool2d", x.dtype(), T => each_row::<T>(x, near, &|x, _, row, columns, y| {
+        columns.for_row(row, |column, rows, columns, pixels| {
             let each = |divisor: usize| T::of(1.0 / divisor as f64);
             let weights: SmallVec<[T; 16]> = match (count_padding, near.windows) {
                 (true, _) => SmallVec::from_elem(each(taps), pixels.len()),
@@ -270,8 +286,8 @@ fn averages(x: View, near: Near, count_padding: bool) -> Result<Buffer> {
     })))
 }
 
-/// Makes one row: from the other image, where that begins among all, the row's number, and the row.
-type OfRow<'a, T> = dyn Fn(&[T], usize, usize, &mut [T]) + Sync + 'a;
+/// Makes one row: from the other image, where that begins among all, the row's number, its columns, and the row.
+type OfRow<'a, T> = dyn Fn(&[T], usize, usize, &Columns, &mut [T]) + Sync + 'a;
 
 /// Images made row by row of the images `x`.
 fn each_row<T: Real + Element>(x: View, near: Near, f: &OfRow<'_, T>) -> Buffer {
@@ -282,10 +298,11 @@ fn each_row<T: Real + Element>(x: View, near: Near, f: &OfRow<'_, T>) -> Buffer 
     let x = x.as_slice();
     let row = (width * c).max(1);
     for_parts(y.as_mut_slice::<T>(), near.rows_at_once(n, c) * row, &|start, y| {
+        let columns = Columns::new(near);
         for (i, y) in y.chunks_mut(row).enumerate() {
             let at = start / row + i;
             let first = at / height * pixels * c;
-            f(&x[first..first + pixels * c], first, at % height, y);
+            f(&x[first..first + pixels * c], first, at % height, &columns, y);
         }
     });
     y

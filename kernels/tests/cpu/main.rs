@@ -4,6 +4,7 @@
 
 mod along;
 mod common;
+mod images;
 mod index;
 mod layers;
 mod pointwise;

@@ -7,7 +7,7 @@ use crate::backend::Unary;
 use crate::cpu::copy::Dense;
 use crate::cpu::simd::Isa;
 use crate::cpu::unary;
-use crate::{Buffer, DType, Element, Error, Layout, Result, View};
+use crate::{Buffer, Element, Layout, Result, View};
 
 /// The elements of a matrix within a slice: `(i, j)` stands at `offset + i * row + j * col`.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +114,26 @@ pub(super) fn gemm_on<T: Number>(
     unsafe { products(T::kernels(isa), problem, &[[0; 3]]) }
 }
 
+/// Runs `$body` with `$T` bound to the type of `$dtype`, if that is one of [`Number`].
+macro_rules! with_number {
+    ($op:literal, $dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            dtype => {
+                return Err(crate::Error::DType { op: $op, dtype, hint: "cast both operands to f32 or f64 first" });
+            }
+        }
+    };
+}
+pub(in crate::cpu) use with_number;
+
 /// `a` (`[.., m, k]`) times `b` (`[.., k, n]`) for equal leading dimensions, of which either operand may repeat elements.
 ///
 /// # Errors
@@ -133,17 +153,10 @@ pub fn matmul(a: View, b: View) -> Result<Buffer> {
 /// # Panics
 /// If `c` has not the operands' type and the result's length: a fault of the caller, never of a user.
 pub fn matmul_into(a: View, b: View, c: &mut Buffer, scale: f64, accumulate: bool) -> Result<()> {
-    match a.dtype() {
-        DType::F32 => {
-            let finish = Finish { accumulate, scale: scale as f32, ..Finish::default() };
-            typed(Isa::get(), a, b, c.as_mut_slice::<f32>(), finish);
-        }
-        DType::F64 => {
-            let finish = Finish { accumulate, scale, ..Finish::default() };
-            typed(Isa::get(), a, b, c.as_mut_slice::<f64>(), finish);
-        }
-        dtype => return Err(refused("matmul", dtype)),
-    }
+    with_number!("matmul", a.dtype(), T => {
+        let finish = Finish { accumulate, scale: T::from_scalar(scale.into()), ..Finish::default() };
+        typed(Isa::get(), a, b, c.as_mut_slice::<T>(), finish);
+    });
     Ok(())
 }
 
@@ -159,48 +172,60 @@ pub fn linear(x: View, w: View, bias: Option<View>, activation: Option<Unary>) -
     let repeated = w.layout.broadcast_to(&[outer, w.shape()].concat()).expect("added dimensions fit");
     let w = View::new(w.buffer, &repeated);
     let mut y = Buffer::unspecified(x.dtype(), result_len(&x, &w));
-    match x.dtype() {
-        DType::F32 => {
-            let bias = bias.map(Dense::<f32>::new);
-            let bias = bias.as_ref().map(Dense::as_slice);
-            let y = y.as_mut_slice();
-            match activation {
-                None => typed(Isa::get(), x, w, y, Finish { bias, ..Finish::default() }),
-                Some(op) => unary::with_row(op, &mut |_, row| {
-                    let then = |y: &mut [f32]| {
-                        // The table's functions write elsewhere than they read, so they read a copy in the first-level cache.
-                        let mut block = [0.0; 256];
-                        for y in y.chunks_mut(block.len()) {
-                            let block = &mut block[..y.len()];
-                            block.copy_from_slice(y);
-                            row(block, y);
-                        }
-                    };
-                    typed(Isa::get(), x, w, y, Finish { bias, then: Some(&then), ..Finish::default() });
-                })?,
-            }
-        }
-        DType::F64 => {
-            let bias = bias.map(Dense::<f64>::new);
-            let bias = bias.as_ref().map(Dense::as_slice);
-            // As in `unary`, the specification itself serves as double precision's kernel.
-            let specified = activation.map(|op| move |y: &mut [f64]| y.iter_mut().for_each(|y| *y = op.reference(*y)));
-            let then = specified.as_ref().map(|f| f as &Then<'_, f64>);
-            typed(Isa::get(), x, w, y.as_mut_slice(), Finish { bias, then, ..Finish::default() });
-        }
-        dtype => return Err(refused("linear", dtype)),
-    }
+    with_number!("linear", x.dtype(), T => {
+        let bias = bias.map(Dense::<T>::new);
+        let bias = bias.as_ref().map(Dense::as_slice);
+        T::activate(activation, &mut |then| {
+            typed(Isa::get(), x, w, y.as_mut_slice::<T>(), Finish { bias, then, ..Finish::default() });
+        })?;
+    });
     Ok(y)
+}
+
+/// Numbers that activations are functions of.
+pub trait Activate: Sized {
+    /// Calls `f` with an activation as what is to be done with finished elements.
+    ///
+    /// # Errors
+    /// If the activation has no kernel.
+    fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, Self>>)) -> Result<()>;
+}
+
+impl Activate for f32 {
+    fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, f32>>)) -> Result<()> {
+        let Some(op) = activation else {
+            f(None);
+            return Ok(());
+        };
+        unary::with_row(op, &mut |_, row| {
+            f(Some(&|y: &mut [f32]| {
+                // The table's functions write elsewhere than they read, so they read a copy in the first-level cache.
+                let mut block = [0.0; 256];
+                for y in y.chunks_mut(block.len()) {
+                    let block = &mut block[..y.len()];
+                    block.copy_from_slice(y);
+                    row(block, y);
+                }
+            }));
+        })
+    }
+}
+
+impl Activate for f64 {
+    fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, f64>>)) -> Result<()> {
+        match activation {
+            // As in `unary`, the specification itself serves as double precision's kernel.
+            Some(op) => f(Some(&|y: &mut [f64]| y.iter_mut().for_each(|y| *y = op.reference(*y)))),
+            None => f(None),
+        }
+        Ok(())
+    }
 }
 
 /// How many elements the product of two views has.
 fn result_len(a: &View, b: &View) -> usize {
     let rank = a.shape().len();
     a.shape()[..rank - 1].iter().product::<usize>() * b.shape()[rank - 1]
-}
-
-fn refused(op: &'static str, dtype: DType) -> Error {
-    Error::DType { op, dtype, hint: "cast both operands to f32 or f64 first" }
 }
 
 /// [`matmul_into`] for one element type and instruction set.

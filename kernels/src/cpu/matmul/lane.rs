@@ -76,9 +76,9 @@ macro_rules! transpose {
     };
 }
 
-/// Asks for the cache line of `at`, which will be written soon.
+/// Asks for the cache line of `at`, which will be read or written soon.
 #[inline(always)]
-pub(super) fn prefetch<T>(at: *const T) {
+pub(in crate::cpu) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of any address does no harm.
     unsafe {

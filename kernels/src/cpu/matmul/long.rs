@@ -32,7 +32,7 @@ const TOGETHER: usize = 4096;
 
 crate::simd! {
     /// A row of the result from its first part, the other parts, `distance` apart, and the bias.
-    fn add_parts<T>(row: &mut [T], first: &[T], rest: &[T], distance: usize, bias: &[T]) where [T: Number] {
+    pub(in crate::cpu) fn add_parts<T>(row: &mut [T], first: &[T], rest: &[T], distance: usize, bias: &[T]) where [T: Number] {
         row.copy_from_slice(first);
         for part in rest.chunks(distance) {
             for (sum, &part) in row.iter_mut().zip(part) {

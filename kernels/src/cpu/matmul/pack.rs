@@ -56,7 +56,7 @@ impl<'a, T: Number> Rows<'a, T> {
         (self.start, self.rows, self.k) = (start, rows, k);
     }
 
-    /// The first element of a tile's rows, and the distances to the next row and along `k`.
+    /// The first element of a tile's rows, and the distances to the next row and along `k`; one of the two is 1.
     pub fn tile(&self, a: &Operand<T>, tile: Range<usize>) -> (*const T, isize, isize) {
         if self.direct {
             return (a.at(tile.start, self.k.start), a.row, a.col);
@@ -174,7 +174,7 @@ impl<'a, T: Number> Memory<'a, T> {
 }
 
 /// A copy of a matrix to row-major order.
-pub(super) struct Copied<T> {
+pub(in crate::cpu) struct Copied<T> {
     pub from: Operand<T>,
     pub rows: usize,
     pub columns: usize,

@@ -14,19 +14,28 @@ use std::ops::Range;
 use super::lane::{Lane, prefetch};
 use super::pack::{Copied, copy};
 use super::{Operand, Problem, vector};
+use crate::cpu::conv::channels;
 use crate::cpu::simd::{Isa, MulAdd};
 
 /// One tile's work: which elements to read, and where the sums go.
+///
+/// The sum has one run or several, of the same length: a product of matrices has one; a convolution has one for each tap of
+/// its kernel, and the gradient of its weights one for each row of the images. Within a run, elements of `a` and rows of `b`
+/// are equally far apart; where runs begin is listed.
 #[derive(Clone, Copy)]
-pub(super) struct Tile<T> {
-    /// How many products each sum has.
+pub(in crate::cpu) struct Tile<T> {
+    /// How many products each run adds to each sum.
     pub k: usize,
-    /// Element `(0, 0)` of `a`, and the distances to the next row and along `k`; one of the two is 1.
-    pub a: *const T,
-    pub a_row: isize,
+    /// How many runs there are.
+    pub runs: usize,
+    /// For each run, where each of the tile's rows of `a` begins; or only the first, if the rows are neighbours.
+    pub a: *const *const T,
+    /// Whether the rows' elements lie next to each other.
+    pub a_beside: bool,
+    /// The distance of elements of `a` along `k`.
     pub a_step: isize,
-    /// The first row of `b`, whose elements are neighbours, and the distance along `k`.
-    pub b: *const T,
+    /// For each run, its first row of `b`, whose elements are neighbours; and the distance of rows.
+    pub b: *const *const T,
     pub b_step: isize,
     /// Element `(0, 0)` of `c`, and the distances to the next row and the next column.
     pub c: *mut T,
@@ -42,20 +51,24 @@ pub(super) struct Tile<T> {
 }
 
 /// Computes one tile. The caller vouches for the pointers and for the instruction set.
-pub(super) type Kernel<T> = unsafe fn(&Tile<T>);
+pub(in crate::cpu) type Kernel<T> = unsafe fn(&Tile<T>);
 
 /// Every tile's microkernel for one instruction set and type.
 pub struct Kernels<T: 'static> {
     /// How many numbers a vector holds.
-    pub(super) lanes: usize,
+    pub(in crate::cpu) lanes: usize,
     /// How many vectors wide the widest tile is.
     pub(super) vectors: usize,
     /// By height - 1 and by width in vectors - 1; the last height is the tallest.
-    pub(super) tiles: &'static [[Kernel<T>; 2]],
+    pub(in crate::cpu) tiles: &'static [[Kernel<T>; 2]],
     /// Copies a block of an operand.
-    pub(super) copy: unsafe fn(&Copied<T>),
+    pub(in crate::cpu) copy: unsafe fn(&Copied<T>),
     /// Computes some columns of a product with one row.
     pub(super) vector: unsafe fn(vector::Form, &Problem<T>, Range<usize>),
+    /// Sums of pixels times weights, channel by channel.
+    pub(in crate::cpu) weigh: unsafe fn(&channels::Strip<T>),
+    /// Products of pixels with pixels, channel by channel, added up.
+    pub(in crate::cpu) correlate: unsafe fn(&channels::Pairs<T>),
 }
 
 impl<T> Kernels<T> {
@@ -89,58 +102,63 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; W]; H];
         let mut row = [zero; W];
-        let mut b = t.b;
         // While the first rows of `b` are used, the rows of `c` are asked for, one at each step, since a core waits for some
         // ten lines at a time; afterwards the rows of `b` that come next.
-        let rows_of_c = if t.c_col == 1 { t.k.min(H) } else { 0 };
-        let b_ahead = t.b.wrapping_offset((rows_of_c + AHEAD) as isize * t.b_step);
-        let parts = [(rows_of_c, t.c.cast_const(), t.c_row), (t.k - rows_of_c, b_ahead, t.b_step)];
-        if t.a_row == 1 {
-            let mut a = t.a;
-            for (steps, mut soon, distance) in parts {
-                for _ in 0..steps {
-                    for v in 0..W {
-                        row[v] = V::load(b.add(v * V::LANES));
-                        if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
-                            prefetch(soon.wrapping_add(v * V::LANES));
-                        }
-                    }
-                    for i in 0..H {
-                        let x = V::splat(*a.add(i));
+        let (mut rows_of_c, mut c) = (if t.c_col == 1 { H } else { 0 }, t.c.cast_const());
+        for run in 0..t.runs {
+            let mut b = *t.b.add(run);
+            let asked = rows_of_c.min(t.k);
+            let b_ahead = b.wrapping_offset((asked + AHEAD) as isize * t.b_step);
+            let parts = [(asked, c, t.c_row), (t.k - asked, b_ahead, t.b_step)];
+            if t.a_beside {
+                let mut a = *t.a.add(run);
+                for (steps, mut soon, distance) in parts {
+                    for _ in 0..steps {
                         for v in 0..W {
-                            sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                            row[v] = V::load(b.add(v * V::LANES));
+                            if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
+                                prefetch(soon.wrapping_add(v * V::LANES));
+                            }
                         }
+                        for i in 0..H {
+                            let x = V::splat(*a.add(i));
+                            for v in 0..W {
+                                sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                            }
+                        }
+                        a = a.wrapping_offset(t.a_step);
+                        b = b.wrapping_offset(t.b_step);
+                        soon = soon.wrapping_offset(distance);
                     }
-                    a = a.wrapping_offset(t.a_step);
-                    b = b.wrapping_offset(t.b_step);
-                    soon = soon.wrapping_offset(distance);
+                }
+            } else {
+                let rows = t.a.add(run * H);
+                let mut p = 0;
+                for (steps, mut soon, distance) in parts {
+                    for _ in 0..steps {
+                        for v in 0..W {
+                            row[v] = V::load(b.add(v * V::LANES));
+                            if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
+                                prefetch(soon.wrapping_add(v * V::LANES));
+                            }
+                        }
+                        for i in 0..H {
+                            // More pointers than there are registers for are read anew at each step: a compiler that is free
+                            // to choose advances each of them, in memory, which takes twice as long as the arithmetic.
+                            let start = rows.add(i);
+                            let start = if H > 8 { start.read_volatile() } else { *start };
+                            let x = V::splat(*start.offset(p));
+                            for v in 0..W {
+                                sums[i][v] = x.mul_add(row[v], sums[i][v]);
+                            }
+                        }
+                        p += t.a_step;
+                        b = b.wrapping_offset(t.b_step);
+                        soon = soon.wrapping_offset(distance);
+                    }
                 }
             }
-        } else {
-            let mut rows = [t.a; H];
-            for i in 0..H {
-                rows[i] = t.a.wrapping_offset(i as isize * t.a_row);
-            }
-            let mut p = 0;
-            for (steps, mut soon, distance) in parts {
-                for _ in 0..steps {
-                    for v in 0..W {
-                        row[v] = V::load(b.add(v * V::LANES));
-                        if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
-                            prefetch(soon.wrapping_add(v * V::LANES));
-                        }
-                    }
-                    for i in 0..H {
-                        let x = V::splat(*rows[i].add(p));
-                        for v in 0..W {
-                            sums[i][v] = x.mul_add(row[v], sums[i][v]);
-                        }
-                    }
-                    p += 1;
-                    b = b.wrapping_offset(t.b_step);
-                    soon = soon.wrapping_offset(distance);
-                }
-            }
+            (rows_of_c, c) = (rows_of_c - asked, c.wrapping_offset(asked as isize * t.c_row));
         }
         sums
     }
@@ -223,9 +241,9 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
 }
 
 /// The height of the tallest tile of all instruction sets.
-const MAX_HEIGHT: usize = 14;
+pub(in crate::cpu) const MAX_HEIGHT: usize = 14;
 /// The width of the widest tile of all instruction sets.
-pub(super) const MAX_WIDTH: usize = 32;
+pub(in crate::cpu) const MAX_WIDTH: usize = 32;
 
 /// One table of microkernels: a function for every height and width, compiled with the lane's instruction set.
 macro_rules! kernels {
@@ -266,8 +284,18 @@ macro_rules! kernels {
                 // SAFETY: as above.
                 unsafe { vector::product::<$Lane>(form, p, columns) }
             }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn weigh(strip: &channels::Strip<$T>) {
+                // SAFETY: as above.
+                unsafe { channels::weigh::<$Lane>(strip) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn correlate(pairs: &channels::Pairs<$T>) {
+                // SAFETY: as above.
+                unsafe { channels::correlate::<$Lane>(pairs) }
+            }
             let tiles = &[$([tile::<$height, 1>, tile::<$height, 2>]),*];
-            Kernels { lanes: <$Lane as Lane>::LANES, vectors: 2, tiles, copy: copied, vector }
+            Kernels { lanes: <$Lane as Lane>::LANES, vectors: 2, tiles, copy: copied, vector, weigh, correlate }
         };
     };
 }
