@@ -261,7 +261,7 @@ impl Op for Conv2dInput {
                 format!("a convolution of {height} x {width} makes {output:?} of it, not {:?}", &dy.shape()[1..3]);
             return Err(Error::shape(op, format!("{what}; give another output size")));
         }
-        let channels = w.shape()[2].checked_mul(self.groups).unwrap_or(usize::MAX);
+        let channels = w.shape()[2].saturating_mul(self.groups);
         let shape: Dims = [dy.shape()[0], height, width, channels].into_iter().collect();
         crate::tensor::element_count(op, &shape)?;
         let dx = dy.backend().conv2d_grad_input(dy.view(), w.view(), self.input, &self.window, self.groups)?;

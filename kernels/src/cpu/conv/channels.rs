@@ -45,6 +45,7 @@ pub unsafe fn weigh<V: Lane>(s: &Strip<V::Elem>) {
 
 /// [`weigh`] for `N` pixels.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
 unsafe fn weigh_pixels<V: Lane, const N: usize>(s: &Strip<V::Elem>, pixel: usize) {
     let whole = s.channels - s.channels % V::LANES;
     let (from, to) = (pixel * s.from_step, s.to.wrapping_add(pixel * s.to_step));
@@ -128,6 +129,7 @@ pub unsafe fn correlate<V: Lane>(p: &Pairs<V::Elem>) {
 
 /// [`correlate`] for some taps and `W` vectors of channels from `at` on, of which the last may have only `rest` elements.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
 unsafe fn correlate_taps<V: Lane, const N: usize, const W: usize>(
     p: &Pairs<V::Elem>,
     taps: [(*const V::Elem, *mut V::Elem); N],
