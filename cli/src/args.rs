@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::experiments::{CompareArgs, LabArgs};
 pub use self::kernel::{
-    Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelVerify, Variants,
+    Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelRun, KernelShow, KernelVerify,
+    Variants,
 };
 pub use self::show::{FilterArgs, MapArgs, Picture, ShowArgs, Shown};
 pub use self::transfer::TransferArgs;

@@ -52,6 +52,8 @@ def main():
     nvrtc = load_nvrtc()
     header = open(f"{HERE}/common.h", "rb").read()
     os.makedirs(f"{HERE}/ptx", exist_ok=True)
+    # Paths in the PTX start where the compiler runs.
+    os.chdir("/")
     stale = []
     for path in sorted(glob.glob(f"{HERE}/*.cu")):
         name = os.path.basename(path)[:-3]

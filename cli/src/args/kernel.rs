@@ -58,7 +58,9 @@ Examples:
   gradus kernel bench matmul 32x784x300 --threads 1,2     speed, share of the machine's peak, error
   gradus kernel bench relu --variant all --json           one JSON object a line
   gradus kernel bench exp --sizes 2^6..2^26 --svg exp.svg time against work
-  gradus kernel verify                                    every operation against f64; exit code 5 if one is wrong"
+  gradus kernel verify                                    every operation against f64; exit code 5 if one is wrong
+  gradus kernel show matmul_tiled --ptx                   the PTX of a CUDA kernel
+  gradus kernel run mine.ptx --emulate --grid 4 --block 256 f32[1000]=range u32=1000"
 )]
 pub struct KernelArgs {
     /// What to do with kernels.
@@ -75,6 +77,10 @@ pub enum KernelCommand {
     Bench(KernelBench),
     /// Compare operations with the same computed in f64; exit code 5 if one is wrong
     Verify(KernelVerify),
+    /// Run a CUDA kernel on an emulated GPU that checks every access and counts what a GPU pays for
+    Run(KernelRun),
+    /// Show the CUDA kernels that are part of gradus: their CUDA C or their PTX
+    Show(KernelShow),
 }
 
 /// Options of `gradus kernel bench`.
@@ -140,4 +146,63 @@ pub struct Variants {
     /// On how many threads.
     #[command(flatten)]
     pub counts: Counts,
+}
+
+/// Options of `gradus kernel run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gradus kernel run matmul_128 --emulate --grid 1,1 --block 256 f32[16384]=random f32[16384]=random f32[16384] u32=128 u32=128 u32=128
+  gradus kernel run mine.ptx --kernel scale --emulate --grid 4 --block 256 --show 4 f32[1000]=range f32=0.5 u32=1000
+
+Arguments stand in the order of the kernel's parameters. TYPE=VALUE is a number; TYPE[N] is an array of N elements in
+device memory, which starts as nothing (a read of it before a write is a fault), or as =zeros, =ones, =range (0, 1, 2, ..),
+=random (from -1 to 1, the same each time), or as the bytes of a file, =@FILE. Types are u8, i32, u32, i64, u64, f32, f64.
+
+Every access is checked. A fault (out of bounds, a race, a barrier that not all threads reach, ..) names the line, the block
+and the thread, and the exit code is 5. Counters say what decides speed on a GPU; no time is shown, since none is known.")]
+pub struct KernelRun {
+    /// A file of PTX, or the name of a kernel that is part of gradus (`gradus kernel show` names them)
+    #[arg(value_name = "FILE.ptx|KERNEL")]
+    pub source: String,
+    /// The kernel's arguments: TYPE=VALUE, TYPE[N] or TYPE[N]=CONTENT
+    #[arg(value_name = "ARG")]
+    pub args: Vec<String>,
+    /// Which kernel of the file [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// Run on the emulator
+    #[arg(long)]
+    pub emulate: bool,
+    /// How many blocks, in x, y and z
+    #[arg(long, value_name = "X[,Y[,Z]]", value_delimiter = ',', required = true, num_args = 1)]
+    pub grid: Vec<u32>,
+    /// How many threads in a block, in x, y and z
+    #[arg(long, value_name = "X[,Y[,Z]]", value_delimiter = ',', required = true, num_args = 1)]
+    pub block: Vec<u32>,
+    /// Shared memory besides what the kernel declares, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub shared: usize,
+    /// The most instructions that the warps of a block execute together
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
+    pub steps: u64,
+    /// How many elements of each array to show
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub show: usize,
+}
+
+/// Options of `gradus kernel show`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gradus kernel show                       the CUDA kernels, by family
+  gradus kernel show matmul                the CUDA C of a family
+  gradus kernel show matmul_tiled --ptx    the PTX of a kernel")]
+pub struct KernelShow {
+    /// A family or a kernel [default: list them]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Show the PTX in place of the CUDA C
+    #[arg(long)]
+    pub ptx: bool,
 }

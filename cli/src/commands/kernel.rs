@@ -1,5 +1,7 @@
 //! `gradus kernel`: which operations there are, how fast they are, and how exact.
 
+mod arguments;
+mod emulate;
 mod scaling;
 
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub fn run(args: &KernelArgs, terminal: &Terminal) -> Result<(), Failure> {
         KernelCommand::List => list(terminal),
         KernelCommand::Bench(args) => bench(args, terminal),
         KernelCommand::Verify(args) => verify(args, terminal),
+        KernelCommand::Run(args) => emulate::run(args, terminal),
+        KernelCommand::Show(args) => emulate::show(args, terminal),
     }
 }
 

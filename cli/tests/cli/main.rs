@@ -2,6 +2,7 @@
 
 mod compare;
 mod data;
+mod emulate;
 mod errors;
 mod fetch;
 mod help;

@@ -8,5 +8,6 @@ mod pointwise;
 mod ptx;
 mod random;
 mod reduce;
+mod seeded;
 mod softmax;
 mod update;

@@ -139,7 +139,8 @@ pub(super) fn ternary(warp: &mut Warp, mask: u32, (op, ty, rounding): Form<Terna
     match op {
         Ternary::Fma if ty == Type::F64 => map3(warp, mask, d, from, |a: f64, b: f64, c: f64| a.mul_add(b, c)),
         Ternary::Fma if rounding == Rounding::Nearest => {
-            let [a, b, c] = from.map(|operand| warp.row::<f32>(operand));
+            let [a, b, c] = from;
+            let (a, b, c) = (warp.row::<f32>(a), warp.row::<f32>(b), warp.row::<f32>(c));
             warp.write(d, mask, &fma::multiply_add(&a, &b, &c));
         }
         Ternary::Fma => map3(warp, mask, d, from, |a: f32, b: f32, c: f32| {

@@ -1,0 +1,191 @@
+//! `gradus kernel run` and `gradus kernel show`: CUDA kernels, without a GPU.
+
+use std::fs;
+use std::path::Path;
+
+use gradus_emulator::{Counters, FaultKind, Kernel, Launch, Memory, Module, Param};
+use nn::core::kernels::cuda::{FAMILIES, Family};
+use serde_json::{Value, json};
+
+use super::arguments::Argument;
+use crate::args::{KernelRun, KernelShow};
+use crate::failure::{Failure, Kind, did_you_mean};
+use crate::report::table::Table;
+use crate::terminal::Terminal;
+
+/// Runs a kernel on the emulator.
+///
+/// # Errors
+/// If it cannot be read or launched; if it does something wrong, with the kind of a failed check.
+pub fn run(args: &KernelRun, terminal: &Terminal) -> Result<(), Failure> {
+    if !args.emulate {
+        let text = "this build cannot launch kernels on a GPU; --emulate runs them on the processor";
+        return Err(Failure::new(Kind::Device, text));
+    }
+    let (text, wanted) = source(args)?;
+    let module = Module::parse(&text).map_err(|error| usage(format!("{}: {error}", args.source)))?;
+    let kernel = chosen(&module, wanted.as_deref(), &args.source)?;
+    let mut memory = Memory::default();
+    let variables = module.place(&mut memory).map_err(|error| usage(error.to_string()))?;
+    let arguments =
+        args.args.iter().map(|text| Argument::read(text, &mut memory)).collect::<Result<Vec<_>, Failure>>()?;
+    let bytes: Vec<&[u8]> = arguments.iter().map(|argument| argument.bytes.as_slice()).collect();
+    let (grid, block) = (sizes("--grid", &args.grid)?, sizes("--block", &args.block)?);
+    let mut launch = Launch::new(&module, kernel, grid, block, &bytes)
+        .map_err(|fault| usage(format!("{fault}\n  its parameters: {}", parameters(kernel))))?;
+    launch.variables = &variables;
+    launch.dynamic_shared = args.shared;
+    launch.limits.steps = args.steps;
+    let counters = launch.run(&mut memory).map_err(|fault| {
+        let is_refused = matches!(fault.kind, FaultKind::Launch(_));
+        Failure::new(if is_refused { Kind::Usage } else { Kind::Check }, fault.to_string())
+    })?;
+    let arrays: Vec<_> = arguments.iter().filter_map(|argument| argument.array.as_ref()).collect();
+    let shown: Vec<Value> =
+        arrays.iter().map(|array| json!({ "array": array.name(), "first": array.first(args.show, &memory) })).collect();
+    let value = json!({ "kernel": kernel.name, "counters": as_json(&counters), "arrays": shown });
+    terminal.answer(&value, || {
+        let lines = arrays.iter().map(|array| {
+            let more = if array.len() > args.show { ", .." } else { "" };
+            format!("{:<12} {}{more}", array.name(), array.first(args.show, &memory).join(", "))
+        });
+        let heading = format!("{}, {grid:?} blocks of {block:?} threads, no fault", terminal.bold(&kernel.name));
+        let lines: Vec<String> = [heading, table(&counters).to_string()].into_iter().chain(lines).collect();
+        lines.join("\n")
+    })
+}
+
+/// Shows the kernels that are part of gradus.
+///
+/// # Errors
+/// If there is none of this name, or stdout is closed.
+pub fn show(args: &KernelShow, terminal: &Terminal) -> Result<(), Failure> {
+    let Some(name) = &args.name else {
+        let kernels = |family: &Family| family.kernels().collect::<Vec<_>>();
+        let list: Vec<Value> =
+            FAMILIES.iter().map(|family| json!({ "family": family.name, "kernels": kernels(family) })).collect();
+        return terminal.answer(&list, || {
+            let lines = FAMILIES.iter().map(|family| format!("{:<14} {}", family.name, kernels(family).join(" ")));
+            lines.collect::<Vec<_>>().join("\n")
+        });
+    };
+    let text = match (Family::named(name), owner(name)) {
+        (Some(family), _) if args.ptx => family.ptx,
+        (Some(family), _) | (None, Some(family)) if !args.ptx => family.source,
+        (None, Some(family)) => family.kernel(name).unwrap_or(family.ptx),
+        _ => return Err(unknown(name)),
+    };
+    terminal.answer(&json!({ "name": name, "text": text }), || text.trim_end().to_owned())
+}
+
+/// The family that a kernel belongs to.
+fn owner(kernel: &str) -> Option<Family> {
+    FAMILIES.iter().copied().find(|family| family.kernels().any(|name| name == kernel))
+}
+
+fn unknown(name: &str) -> Failure {
+    let names = FAMILIES.iter().flat_map(|family| family.kernels().chain([family.name]));
+    let nearest = did_you_mean(name, names);
+    usage(format!("there is no CUDA kernel or family {name:?}; `gradus kernel show` names them all.{nearest}"))
+}
+
+/// The PTX to run, and the name of the kernel in it if one is known.
+fn source(args: &KernelRun) -> Result<(String, Option<String>), Failure> {
+    if let Some(family) = owner(&args.source) {
+        return Ok((family.ptx.to_owned(), Some(args.source.clone())));
+    }
+    let path = Path::new(&args.source);
+    if path.extension().is_none_or(|ending| ending != "ptx") {
+        return Err(unknown(&args.source));
+    }
+    let text =
+        fs::read_to_string(path).map_err(|error| Failure::new(Kind::Data, format!("{}: {error}", path.display())))?;
+    Ok((text, args.kernel.clone()))
+}
+
+/// The kernel of this name, or the only one.
+fn chosen<'a>(module: &'a Module, wanted: Option<&str>, source: &str) -> Result<&'a Kernel, Failure> {
+    let names: Vec<&str> = module.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+    match (wanted, module.kernels.as_slice()) {
+        (Some(name), kernels) => kernels
+            .iter()
+            .find(|kernel| kernel.name == name)
+            .ok_or_else(|| usage(format!("{source} has no kernel {name:?}; it has {}", names.join(", ")))),
+        (None, [only]) => Ok(only),
+        (None, []) => Err(usage(format!("{source} has no kernel"))),
+        (None, _) => {
+            Err(usage(format!("{source} has {} kernels: choose by --kernel one of {}", names.len(), names.join(", "))))
+        }
+    }
+}
+
+fn sizes(option: &str, given: &[u32]) -> Result<[u32; 3], Failure> {
+    match *given {
+        [x] => Ok([x, 1, 1]),
+        [x, y] => Ok([x, y, 1]),
+        [x, y, z] => Ok([x, y, z]),
+        _ => Err(usage(format!("{option} takes one to three numbers, not {}", given.len()))),
+    }
+}
+
+/// The parameters of a kernel: `u64, u64, u32`.
+fn parameters(kernel: &Kernel) -> String {
+    let one = |param: &Param| match param.size == param.ty.size() {
+        true => format!("{:?}", param.ty).to_lowercase(),
+        false => format!("{} bytes", param.size),
+    };
+    kernel.params.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn usage(text: String) -> Failure {
+    Failure::new(Kind::Usage, text)
+}
+
+fn as_json(counters: &Counters) -> Value {
+    json!({
+        "instructions": counters.instructions,
+        "lane_instructions": counters.lane_instructions,
+        "active_lanes": counters.active_lanes(),
+        "multiply_adds": counters.multiply_adds,
+        "multiply_add_share": counters.multiply_add_share(),
+        "tensor_products": counters.tensor_products,
+        "divergent_branches": counters.divergent_branches,
+        "global_requests": counters.global_requests,
+        "global_sectors": counters.global_sectors,
+        "sectors_per_request": counters.sectors_per_request(),
+        "sector_use": counters.sector_use(),
+        "global_atomics": counters.global_atomics,
+        "shared_requests": counters.shared_requests,
+        "bank_conflicts": counters.bank_conflicts(),
+        "barriers": counters.barriers,
+    })
+}
+
+fn table(counters: &Counters) -> Table {
+    let mut table = Table::new(["counted", "", "which is"]).right([1]);
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut row = |what: &str, count: u64, note: String| table.row([what.to_owned(), count.to_string(), note]);
+    row(
+        "instructions of warps",
+        counters.instructions,
+        format!("{} of lanes take part", percent(counters.active_lanes())),
+    );
+    row(
+        "multiply-adds of lanes",
+        counters.multiply_adds,
+        format!("{} of lanes' instructions", percent(counters.multiply_add_share())),
+    );
+    row("tensor products", counters.tensor_products, String::new());
+    row("divergent branches", counters.divergent_branches, String::new());
+    row("global requests", counters.global_requests, format!("{:.2} sectors each", counters.sectors_per_request()));
+    row(
+        "global sectors",
+        counters.global_sectors,
+        format!("{} of their bytes asked for", percent(counters.sector_use())),
+    );
+    row("global atomics", counters.global_atomics, String::new());
+    row("shared requests", counters.shared_requests, String::new());
+    row("bank conflicts", counters.bank_conflicts(), "turns lost".to_owned());
+    row("barriers", counters.barriers, String::new());
+    table
+}
