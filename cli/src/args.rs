@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::report::keras_summary::Style;
+
+pub use self::convert::{ConvertArgs, Layers};
 pub use self::experiments::{CompareArgs, LabArgs};
 pub use self::kernel::{
     Counts, DeviceArgs, DeviceCommand, KernelArgs, KernelBench, KernelCommand, KernelRun, KernelShow, KernelVerify,
@@ -12,6 +15,7 @@ pub use self::kernel::{
 pub use self::show::{FilterArgs, MapArgs, Picture, ShowArgs, Shown};
 pub use self::transfer::TransferArgs;
 
+mod convert;
 mod experiments;
 mod kernel;
 mod show;
@@ -95,6 +99,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Show a model layer by layer: shapes and parameters
     Summary(SummaryArgs),
+    /// Read a model of Keras or PyTorch, or write one for them
+    Convert(ConvertArgs),
     /// Find, list, download and check data sets
     Data(DataArgs),
     /// Show what this machine computes with; `device peak` measures what it can do at most
@@ -190,9 +196,12 @@ pub struct TrainArgs {
 Examples:
   gradus eval runs/0001-fashion-bn
   gradus eval model.safetensors --data ~/mnist --json
-  gradus eval runs/0001-fashion-bn --split val")]
+  gradus eval runs/0001-fashion-bn --split val
+  gradus eval keras.h5 --set data.source=mnist --set data.scale=255
+
+Model files are those of gradus, of Keras (.keras, .h5) and of PyTorch (.pt, .safetensors); see `gradus convert`.")]
 pub struct EvalArgs {
-    /// A run folder, or a model file (.safetensors)
+    /// A run folder, or a model file
     #[arg(value_name = "RUN_DIR|FILE")]
     pub model: PathBuf,
     /// Which part of the data to measure on
@@ -204,6 +213,12 @@ pub struct EvalArgs {
     /// Samples computed at once [default: as in training]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// Change what the model's recipe says of data or loss, as in `data.source=mnist`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+    /// What the model file may lack.
+    #[command(flatten)]
+    pub layers: Layers,
     /// What computes.
     #[command(flatten)]
     pub machine: Machine,
@@ -233,7 +248,7 @@ Examples:
 Images are PNG or JPEG; colours are turned to grey where the model was trained on grey. Arrays are NPY or IDX
 files (also .gz) with one sample a row, in the numbers that the training data had before scaling.")]
 pub struct PredictArgs {
-    /// A run folder, or a model file (.safetensors)
+    /// A run folder, or a model file of gradus, Keras or PyTorch
     #[arg(value_name = "RUN_DIR|FILE")]
     pub model: PathBuf,
     /// Images, NPY or IDX files; `-` reads one of them from stdin
@@ -248,6 +263,12 @@ pub struct PredictArgs {
     /// Also draw the samples with their classes into an SVG file
     #[arg(long, value_name = "FILE.svg")]
     pub images: Option<PathBuf>,
+    /// Change what the model's recipe says of data or loss, as in `data.scale=255`; may be given again
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
+    /// What the model file may lack.
+    #[command(flatten)]
+    pub layers: Layers,
     /// What computes.
     #[command(flatten)]
     pub machine: Machine,
@@ -255,11 +276,21 @@ pub struct PredictArgs {
 
 /// Options of `gradus summary`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  gradus summary fashion-bn\n  gradus summary net.toml --json")]
+#[command(after_help = "\
+Examples:
+  gradus summary fashion-bn
+  gradus summary net.toml --json
+  gradus summary model.keras --style keras3")]
 pub struct SummaryArgs {
-    /// A bundled recipe, a TOML file, a run folder or a model file
+    /// A bundled recipe, a TOML file, a run folder, or a model file of gradus, Keras or PyTorch
     #[arg(value_name = "NAME|FILE")]
-    pub recipe: String,
+    pub model: String,
+    /// Print it as a version of Keras does
+    #[arg(long, value_name = "STYLE")]
+    pub style: Option<Style>,
+    /// What the model file may lack.
+    #[command(flatten)]
+    pub layers: Layers,
     /// Change a key of the recipe, as in `layer.2.units=64`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub set: Vec<(String, String)>,

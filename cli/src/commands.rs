@@ -2,6 +2,7 @@
 
 mod compare;
 mod completions;
+mod convert;
 mod data;
 mod device;
 mod eval;
@@ -34,6 +35,7 @@ pub fn run(command: &Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Show(args) => show::run(&args.what, terminal),
         Command::Lab(args) => lab::run(args, terminal),
         Command::Summary(args) => summary::run(args, terminal),
+        Command::Convert(args) => convert::run(args, terminal),
         Command::Data(args) => data::run(args, terminal),
         Command::Device(args) => device::run(args, terminal),
         Command::Kernel(args) => kernel::run(args, terminal),

@@ -62,7 +62,7 @@ pub fn load(file: &Path) -> Result<Option<Loaded>, Failure> {
     let labels = file.parent().and_then(|folder| fs::read_to_string(folder.join(LABELS)).ok()).unwrap_or_default();
     let classes: Vec<String> = labels.lines().map(|line| line.trim().to_owned()).collect();
     let classes = if classes.len() == outputs { classes } else { Vec::new() };
-    Ok(Some(Loaded { model, recipe, classes, path: file.to_owned() }))
+    Ok(Some(Loaded { model, recipe, classes, path: file.to_owned(), origin: "safetensors", remarks: Vec::new() }))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod examined;
 pub mod finish;
 pub mod history;
 pub mod images;
+pub mod keras_summary;
 pub mod loglog;
 pub mod page;
 pub mod progress;

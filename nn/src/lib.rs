@@ -4,6 +4,7 @@ pub mod data;
 pub mod error;
 pub mod format;
 pub mod init;
+pub mod interop;
 pub mod layers;
 pub mod loss;
 pub mod metrics;

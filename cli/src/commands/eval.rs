@@ -23,7 +23,8 @@ pub fn run(args: &EvalArgs, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 fn eval(args: &EvalArgs, terminal: &Terminal, device: Device) -> Result<(), Failure> {
-    let loaded = model_file::load(&args.model)?;
+    let loaded = model_file::load_with(&args.model, &args.layers, &args.set)?;
+    loaded.remarks.iter().for_each(|remark| terminal.warn(remark));
     let (model, recipe) = (&loaded.model, &loaded.recipe);
     model.to_device(device)?;
     let samples = Samples::load(recipe, args.data.as_deref())?;
@@ -36,6 +37,10 @@ fn eval(args: &EvalArgs, terminal: &Terminal, device: Device) -> Result<(), Fail
         let text = format!("eval: the recipe {} keeps no {part} data aside; choose another --split", recipe.name);
         Failure::new(Kind::Usage, text)
     })?;
+    let set = match model.graph().input_shapes().as_slice() {
+        [shape] => set.shaped(shape)?,
+        _ => set,
+    };
     let began = Instant::now();
     let examined = Examined::new(model, recipe, &set, args.batch.unwrap_or(EVALUATION_BATCH), device)?;
     let seconds = began.elapsed().as_secs_f64();

@@ -1,6 +1,7 @@
 //! `gradus predict`: which class an image or a row of numbers belongs to.
 
 use nn::core::{DType, Device};
+use nn::interop::UNKNOWN_DATA;
 use serde::Serialize;
 use serde_json::json;
 
@@ -65,7 +66,12 @@ fn predict(args: &PredictArgs, terminal: &Terminal, device: Device) -> Result<()
     if args.top_k == 0 {
         return Err(Failure::new(Kind::Usage, "--top-k 0: nothing would be left to print; give 1 or more"));
     }
-    let loaded = model_file::load(&args.model)?;
+    let loaded = model_file::load_with(&args.model, &args.layers, &args.set)?;
+    loaded.remarks.iter().for_each(|remark| terminal.warn(remark));
+    if loaded.recipe.data.source == UNKNOWN_DATA && loaded.recipe.data.scale == 1.0 {
+        let file = loaded.path.display();
+        terminal.warn(format!("{file} does not say what its inputs were divided by, so they are taken as they are; --set data.scale=255 divides"));
+    }
     loaded.model.to_device(device)?;
     let shape = loaded.model.graph().input_shapes().into_iter().next().unwrap_or_default();
     let wanted = Wanted::of(&loaded.recipe, &shape, args.invert);

@@ -9,6 +9,7 @@ use super::train::Params;
 use crate::args::SummaryArgs;
 use crate::datasets::load::known_shape;
 use crate::failure::Failure;
+use crate::report::keras_summary;
 use crate::report::table::Table;
 use crate::samples::Samples;
 use crate::terminal::Terminal;
@@ -19,13 +20,12 @@ use crate::{model_file, recipes};
 /// # Errors
 /// If there is no such recipe or model, or its layers do not fit together.
 pub fn run(args: &SummaryArgs, terminal: &Terminal) -> Result<(), Failure> {
-    let path = Path::new(&args.recipe);
-    let is_model = path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors");
-    let (name, model) = if is_model {
-        let loaded = model_file::load(path)?;
+    let path = Path::new(&args.model);
+    let (name, model) = if model_file::is_model(path) {
+        let loaded = model_file::load_with(path, &args.layers, &args.set)?;
         (loaded.recipe.name, loaded.model)
     } else {
-        let recipe = recipes::open(&args.recipe, &args.set)?;
+        let recipe = recipes::open(&args.model, &args.set)?;
         let model = match known_shape(&recipe.data) {
             Some(shape) => Model::build(&recipe, &shape)?,
             None => Model::build(&recipe, Samples::load(&recipe, args.data.as_deref())?.train.sample_shape())?,
@@ -41,7 +41,10 @@ pub fn run(args: &SummaryArgs, terminal: &Terminal) -> Result<(), Failure> {
         })
         .collect();
     let value = json!({ "name": name, "layers": layers, "params": Params::from(model.counts()) });
-    terminal.answer(&value, || text(&name, &model, terminal))
+    terminal.answer(&value, || match args.style {
+        Some(style) => keras_summary::text(&name, &model, style).trim_end_matches('\n').to_owned(),
+        None => text(&name, &model, terminal),
+    })
 }
 
 /// The summary as Keras users know it.

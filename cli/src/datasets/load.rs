@@ -7,6 +7,7 @@ use nn::data::{
     Column, CsvOptions, Dataset, Labels, read_cifar10, read_csv, read_csv_bytes, read_idx, read_idx_bytes, read_npy,
     read_npz,
 };
+use nn::interop::UNKNOWN_DATA;
 use nn::spec::DataSpec;
 use serde::Serialize;
 
@@ -48,6 +49,11 @@ const FORMATS: [&str; 4] = ["csv", "idx", "npy", "folder"];
 pub fn load(spec: &DataSpec, data: Option<&Path>, values: bool) -> Result<Parts, Failure> {
     if FORMATS.contains(&spec.source.as_str()) {
         return own(spec, data, values);
+    }
+    if spec.source == UNKNOWN_DATA {
+        let text = "data: the model's file does not say what data it takes; add --set data.source=mnist, or another name of `gradus data \
+                    list`, and --set data.scale=255 where it learnt from numbers up to 1";
+        return Err(Failure::new(Kind::Usage, text));
     }
     let source = named(&spec.source).map_err(|failure| {
         Failure::new(failure.kind(), format!("{failure} Files of your own have the source csv, idx, npy or folder."))

@@ -1,6 +1,7 @@
 //! The command as its users meet it: arguments in; stdout, stderr, exit code and files out.
 
 mod compare;
+mod convert;
 mod data;
 mod emulate;
 mod errors;

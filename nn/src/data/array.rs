@@ -20,6 +20,7 @@ pub(crate) enum Number {
     U32,
     I64,
     F16,
+    BF16,
     F32,
     F64,
 }
@@ -33,10 +34,10 @@ pub(crate) enum Order {
 
 impl Number {
     /// Bytes per number in the file.
-    fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Number::Bool | Number::U8 | Number::I8 => 1,
-            Number::I16 | Number::U16 | Number::F16 => 2,
+            Number::I16 | Number::U16 | Number::F16 | Number::BF16 => 2,
             Number::I32 | Number::U32 | Number::F32 => 4,
             Number::I64 | Number::F64 => 8,
         }
@@ -50,6 +51,7 @@ impl Number {
             Number::I8 | Number::I16 | Number::U16 | Number::I32 => DType::I32,
             Number::U32 | Number::I64 => DType::I64,
             Number::F16 => DType::F16,
+            Number::BF16 => DType::BF16,
             Number::F32 => DType::F32,
             Number::F64 => DType::F64,
         }
@@ -59,7 +61,7 @@ impl Number {
         let mut buffer = Buffer::unspecified(self.dtype(), count);
         match self {
             Number::Bool | Number::U8 => io::Read::read_exact(input, buffer.bytes_mut())?,
-            Number::F16 => input.read_u16_into::<O>(bytemuck::cast_slice_mut(buffer.bytes_mut()))?,
+            Number::F16 | Number::BF16 => input.read_u16_into::<O>(bytemuck::cast_slice_mut(buffer.bytes_mut()))?,
             Number::I32 => input.read_i32_into::<O>(buffer.as_mut_slice())?,
             Number::I64 => input.read_i64_into::<O>(buffer.as_mut_slice())?,
             Number::F32 => input.read_f32_into::<O>(buffer.as_mut_slice())?,

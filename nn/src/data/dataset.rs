@@ -120,6 +120,17 @@ impl Dataset {
         }
     }
 
+    /// The same samples in the shape that a model takes, where it has as many numbers: an image of 28x28 is one of 28x28x1.
+    pub fn shaped(self, shape: &[usize]) -> Result<Self> {
+        if self.sample_shape() == shape
+            || self.sample_shape().iter().product::<usize>() != shape.iter().product::<usize>()
+        {
+            return Ok(self);
+        }
+        let batch: Vec<usize> = std::iter::once(self.len()).chain(shape.iter().copied()).collect();
+        Ok(Self { inputs: self.inputs.reshape(&batch)?, ..self })
+    }
+
     /// Fails, naming the row, if a class number does not lie in `0..classes`. Targets of real numbers have none.
     pub fn check_labels(&self, classes: usize) -> Result<()> {
         if self.targets.dtype() != DType::I64 {

@@ -135,7 +135,7 @@ impl Read for Input<'_> {
 }
 
 /// How many bytes `stored` packed ones may become.
-fn plausible(stored: u64) -> u64 {
+pub(crate) fn plausible(stored: u64) -> u64 {
     stored.saturating_mul(MOST_GROWTH).min(stored.saturating_mul(PLAUSIBLE_GROWTH).max(ALWAYS_ALLOWED))
 }
 

@@ -1,13 +1,13 @@
 //! Data sets: reading them from files, splitting them, and handing them out in batches.
 
-mod array;
+pub(crate) mod array;
 pub mod cifar;
 pub mod classes;
 pub mod csv;
 pub mod dataset;
 pub mod idx;
 pub mod images;
-mod input;
+pub(crate) mod input;
 pub mod loader;
 mod mersenne;
 pub mod npy;

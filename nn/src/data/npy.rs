@@ -1,16 +1,14 @@
 //! NPY and NPZ, the files of NumPy's `save`, `savez` and `savez_compressed` (NEP 1; versions 1 to 3).
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
 use byteorder::{LittleEndian, ReadBytesExt};
 use gradus_core::{Device, Tensor};
-use zip::result::ZipError;
-use zip::{CompressionMethod, ZipArchive};
 
 use super::array::{Number, Order, read_array};
 use super::input::Input;
+use crate::format::archive::Archive;
 use crate::{Error, Result};
 
 /// A longer header is taken for damage; those of plain arrays have some hundred bytes.
@@ -41,44 +39,25 @@ pub fn read_npz(path: impl AsRef<Path>, wanted: &[&str]) -> Result<Vec<Tensor>> 
     wanted.iter().map(|name| npz.array(&names, name)).collect()
 }
 
-struct Npz {
-    name: String,
-    length: u64,
-    archive: ZipArchive<BufReader<File>>,
-}
+struct Npz(Archive);
 
 impl Npz {
     fn open(path: &Path) -> Result<Self> {
-        // Input knows the texts for missing files and folders.
-        drop(Input::open(path)?);
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        let length = file.metadata().map_err(|error| Error::io(path, error))?.len();
-        let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| damaged(&name, &error))?;
-        Ok(Self { name, length, archive })
+        Ok(Self(Archive::open(path, "NPZ")?))
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        let name = |member: &str| member.strip_suffix(".npy").unwrap_or(member).to_string();
-        let names = self.archive.file_names().map(|member| member.map(|member| name(&member)));
-        names.collect::<std::result::Result<_, _>>().map_err(|error| damaged(&self.name, &error))
+        let name = |member: String| member.strip_suffix(".npy").unwrap_or(&member).to_string();
+        Ok(self.0.members()?.into_iter().map(name).collect())
     }
 
     fn array(&mut self, names: &[String], wanted: &str) -> Result<Tensor> {
         let Some(index) = names.iter().position(|name| name == wanted) else {
             let what = format!("there is no array {wanted:?} in it, only {}", names.join(", "));
-            return Err(Error::Data(format!("{}: {what}", self.name)));
+            return Err(Error::Data(format!("{}: {what}", self.0.name())));
         };
-        let member = self.archive.by_index(index).map_err(|error| damaged(&self.name, &error))?;
-        // The directory of the archive may lie about a member's size; the whole file is a bound that cannot.
-        let stored = member.compressed_size().min(self.length);
-        let packed = member.compression() != CompressionMethod::Stored;
-        parse(Input::member(format!("{}: array {wanted:?}", self.name), member, stored, packed))
+        parse(self.0.member(index, &format!("array {wanted:?}"))?)
     }
-}
-
-fn damaged(name: &str, error: &ZipError) -> Error {
-    Error::Data(format!("{name}: not a readable NPZ (zip) file: {error}"))
 }
 
 fn parse(mut input: Input) -> Result<Tensor> {
@@ -172,9 +151,11 @@ fn unreadable(input: &Input, key: &str, text: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use gradus_core::DType;
+    use zip::CompressionMethod;
     use zip::write::{SimpleFileOptions, ZipWriter};
 
     use super::*;

@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::write_atomic;
+use super::{download, write_atomic};
 use crate::data::Input;
 use crate::{Error, Result};
 
@@ -94,13 +94,6 @@ pub fn weights_sha256(tensors: &[(impl AsRef<str>, Tensor)]) -> Result<String> {
         hash.update(download(tensor)?.bytes());
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The tensor's numbers in row-major order, in the machine's memory.
-fn download(tensor: &Tensor) -> Result<Buffer> {
-    let backend = tensor.device().backend();
-    let packed = backend.copy(tensor.view()).map_err(gradus_core::Error::from)?;
-    Ok(backend.download(&packed).map_err(gradus_core::Error::from)?)
 }
 
 /// The header, filled up with spaces to a multiple of eight bytes so that the numbers are aligned. Its keys are sorted,

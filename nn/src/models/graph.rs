@@ -203,7 +203,7 @@ impl Graph {
     }
 
     /// Shows `visit` every parameter of the layer of this name.
-    pub(super) fn params_of(&self, name: &str, visit: &mut dyn FnMut(&Param)) {
+    pub(crate) fn params_of(&self, name: &str, visit: &mut dyn FnMut(&Param)) {
         if let Some(Piece::Layer(layer)) =
             self.layers().iter().find(|node| node.name == name).and_then(|node| node.piece.as_ref())
         {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Graph;
 use crate::core::{Device, Tensor, no_grad};
 use crate::data::Loader;
-use crate::format::safetensors;
+use crate::format::safetensors::{self, NamedTensors};
 use crate::layers::Activation;
 use crate::module::{Ctx, Module};
 use crate::param::Param;
@@ -81,7 +81,7 @@ impl Model {
     }
 
     /// [`Model::build`] with as many inputs as there are shapes.
-    pub(super) fn with_inputs(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Self> {
+    pub(crate) fn with_inputs(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Self> {
         let graph = super::build::graph(recipe, inputs)?;
         Ok(Self { params: graph.params(), graph, recipe: Some(recipe.clone()) })
     }
@@ -89,6 +89,20 @@ impl Model {
     /// The recipe, if the model was built from one.
     pub fn recipe(&self) -> Option<&Recipe> {
         self.recipe.as_ref()
+    }
+
+    /// Replaces what the model says of its data and training; the layers must be those that it has.
+    pub fn set_recipe(&mut self, recipe: Recipe) -> Result<()> {
+        let names: Vec<&str> = self.graph.layers().iter().map(|node| node.name.as_str()).collect();
+        if recipe.layer_names() != names {
+            return Err(Error::Config(format!(
+                "a recipe with the layers {} does not describe a model with the layers {}",
+                recipe.layer_names().join(", "),
+                names.join(", ")
+            )));
+        }
+        self.recipe = Some(recipe);
+        Ok(())
     }
 
     /// The layers.
@@ -240,14 +254,28 @@ impl Model {
     /// Reads a file of [`Model::save`]; also gives the metadata that was saved with it.
     pub fn load(path: impl AsRef<Path>) -> Result<(Self, BTreeMap<String, String>)> {
         let path = path.as_ref();
-        let (weights, mut metadata) = safetensors::load(path)?;
-        let lacks = |what: &str| Error::Data(format!("{}: no model file of gradus: it lacks {what}", path.display()));
+        let (weights, metadata) = safetensors::load(path)?;
+        Self::restore(weights, metadata, &path.display().to_string())
+    }
+
+    /// Whether a file with this metadata is one of [`Model::save`].
+    pub(crate) fn is_saved(metadata: &BTreeMap<String, String>) -> bool {
+        metadata.contains_key(RECIPE)
+    }
+
+    /// The model that the content of a file stands for, and the metadata that are not the model's; complaints call it `from`.
+    pub(crate) fn restore(
+        weights: NamedTensors,
+        mut metadata: BTreeMap<String, String>,
+        from: &str,
+    ) -> Result<(Self, BTreeMap<String, String>)> {
+        let lacks = |what: &str| Error::Data(format!("{from}: no model file of gradus: it lacks {what}"));
         let text = metadata.remove(RECIPE).ok_or_else(|| lacks(RECIPE))?;
         let inputs = metadata.remove(INPUTS).ok_or_else(|| lacks(INPUTS))?;
         let inputs: Vec<Vec<usize>> = serde_json::from_str(&inputs).map_err(|_| lacks("readable input shapes"))?;
-        let recipe = Recipe::parse(&text, &format!("the recipe in {}", path.display()))?;
+        let recipe = Recipe::parse(&text, &format!("the recipe in {from}"))?;
         let model = Self::with_inputs(&recipe, &inputs)?;
-        model.set_weights(weights, &path.display().to_string())?;
+        model.set_weights(weights, from)?;
         Ok((model, metadata))
     }
 }
