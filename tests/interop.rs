@@ -125,12 +125,7 @@ fn what_keras_says_of_a_training_stands_in_the_recipe() {
         let text = recipe.to_toml();
         for line in [
             "init = \"he_normal\"",
-            // Keras 2 keeps this number in 32 bits and writes all its digits.
-            if name.starts_with("keras2") {
-                "\"l2(0.009999999776482582)\""
-            } else {
-                "kernel_regularizer = \"l2(0.01)\""
-            },
+            "kernel_regularizer = \"l2(0.01)\"",
             "kernel_constraint = \"max_norm(1.5)\"",
             "momentum = 0.9\n",
             "trainable = false",

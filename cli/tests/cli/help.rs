@@ -3,7 +3,7 @@
 use crate::Place;
 
 const COMMANDS: &[&str] =
-    &["train", "transfer", "eval", "predict", "summary", "data", "device", "kernel", "list", "completions"];
+    &["train", "transfer", "eval", "predict", "summary", "convert", "data", "device", "kernel", "list", "completions"];
 
 #[test]
 fn every_command_explains_itself_on_stdout() {

@@ -175,5 +175,9 @@ fn what_is_no_sample_ends_with_3() {
     );
     place.fails(&["predict", "nowhere", "text.txt"], 3, &["nowhere: there is no such file or folder"]);
     place.fails(&["predict", ".", "text.txt"], 3, &["there is no model.safetensors in this folder"]);
-    place.fails(&["predict", "text.txt", "text.txt"], 3, &["text.txt: not a safetensors file"]);
+    place.fails(
+        &["predict", "text.txt", "text.txt"],
+        3,
+        &["text.txt: no model file: it is neither safetensors nor HDF5"],
+    );
 }

@@ -348,23 +348,19 @@ fn take_numbers(recipe: &mut Recipe, numbers: &Map<String, Value>) -> Result<()>
         let value = numbers.get(name);
         let number = value.and_then(Value::as_f64);
         match (setting, number) {
-            (Setting::Positive(place), Some(number)) if number.is_finite() && number > 0.0 => *place = shortest(number),
-            (Setting::NotNegative(place), Some(number)) if number.is_finite() && number >= 0.0 => {
-                *place = shortest(number)
+            (Setting::Positive(place), Some(number)) if number.is_finite() && number > 0.0 => {
+                *place = objects::shortest(number)
             }
-            (Setting::Share(place), Some(number)) if (0.0..1.0).contains(&number) => *place = shortest(number),
+            (Setting::NotNegative(place), Some(number)) if number.is_finite() && number >= 0.0 => {
+                *place = objects::shortest(number)
+            }
+            (Setting::Share(place), Some(number)) if (0.0..1.0).contains(&number) => *place = objects::shortest(number),
             (Setting::Decay(place), Some(number)) if number.is_finite() && number >= 0.0 => {
-                *place = WeightDecay::Decoupled(shortest(number));
+                *place = WeightDecay::Decoupled(objects::shortest(number));
             }
             (Setting::Flag(place), _) => *place = value.and_then(Value::as_bool).unwrap_or(*place),
             _ => {}
         }
         Ok(())
     })
-}
-
-/// Keras keeps these numbers in 32 bits and writes what they are in 64: 0.001 comes out as 0.0010000000474974513.
-fn shortest(number: f64) -> f64 {
-    let short: f64 = (number as f32).to_string().parse().unwrap_or(number);
-    if f64::from(number as f32) == number { short } else { number }
 }

@@ -6,6 +6,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use super::objects::shortest;
 use crate::{Error, Result};
 
 /// Settings that say nothing about what a layer computes, or that are read for all layers alike.
@@ -34,7 +35,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn number(&self, key: &'a str) -> Result<Option<f64>> {
-        self.typed(key, "a number", Value::as_f64)
+        Ok(self.typed(key, "a number", Value::as_f64)?.map(shortest))
     }
 
     pub(super) fn truth(&self, key: &'a str) -> Result<Option<bool>> {

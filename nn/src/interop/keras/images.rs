@@ -173,10 +173,10 @@ fn write_conv(layer: &Table, rank: usize) -> Settings {
     map.insert("padding".into(), write_padding(layer)?);
     map.insert("data_format".into(), "channels_last".into());
     // Layers without a kernel of that name draw their depthwise one.
-    if map.contains_key("depth_multiplier") {
-        if let Some(init) = map.remove("kernel_initializer") {
-            map.insert("depthwise_initializer".into(), init);
-        }
+    if map.contains_key("depth_multiplier")
+        && let Some(init) = map.remove("kernel_initializer")
+    {
+        map.insert("depthwise_initializer".into(), init);
     }
     Ok(map)
 }

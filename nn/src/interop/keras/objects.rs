@@ -36,7 +36,13 @@ pub(super) fn snake_case(class: &str) -> String {
 }
 
 fn number(config: Option<&Map<String, Value>>, key: &str) -> Option<f64> {
-    config?.get(key)?.as_f64()
+    config?.get(key)?.as_f64().map(shortest)
+}
+
+/// Keras keeps these numbers in 32 bits and writes what they are in 64: 0.001 comes out as 0.0010000000474974513.
+pub(super) fn shortest(number: f64) -> f64 {
+    let short: f64 = (number as f32).to_string().parse().unwrap_or(number);
+    if f64::from(number as f32) == number { short } else { number }
 }
 
 /// An activation. `version` is Keras' own: its second generation had another `hard_sigmoid`.
