@@ -87,7 +87,7 @@ def main():
                       f"inner loop of {len(loop)}: {share:.1%} {multiply}, {len(narrow)} loads narrower than 128 bits")
                 if used[name][0] > most or share < least or narrow:
                     complaints.append(f"{name} for sm_{arch}: at most {most} registers, {least:.0%} {multiply} and 128-bit loads are wanted")
-    sys.exit("\n".join(complaints))
+    sys.exit("\n".join(complaints) or 0)
 
 
 main()

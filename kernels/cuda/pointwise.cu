@@ -101,6 +101,7 @@ BINARY(pow, powf(a, b))
 BINARY(maximum, a != a || a > b ? a : b)
 BINARY(minimum, a != a || a < b ? a : b)
 BINARY(atan2, atan2f(a, b))
+BINARY(logistic_loss, fabsf(a) * (a > 0.0f ? 1.0f - b : b) + softplus(-fabsf(a)))
 BINARY(remainder, a - floorf(a / b) * b)
 
 // Whether `a` and `b` compare so, as a byte of 0 or 1.
