@@ -29,7 +29,19 @@ macro_rules! families {
     };
 }
 
-families!("copy", "index", "matmul", "matmul_tensor", "norm", "pointwise", "random", "reduce", "softmax", "update");
+families!(
+    "conv",
+    "copy",
+    "index",
+    "matmul",
+    "matmul_tensor",
+    "norm",
+    "pointwise",
+    "random",
+    "reduce",
+    "softmax",
+    "update"
+);
 
 impl Family {
     /// The family of this name.

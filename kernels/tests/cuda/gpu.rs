@@ -18,6 +18,13 @@ pub struct Gpu {
 #[derive(Clone)]
 pub struct Arg(Vec<u8>);
 
+impl Arg {
+    /// A structure of 32-bit numbers.
+    pub fn words(words: impl IntoIterator<Item = u32>) -> Arg {
+        Arg(words.into_iter().flat_map(u32::to_le_bytes).collect())
+    }
+}
+
 macro_rules! args {
     ($($T:ty),*) => {$(
         impl From<$T> for Arg {
@@ -38,7 +45,7 @@ impl From<&Layout> for Arg {
         };
         words.extend(filled(&|axis| layout.shape()[axis] as u32));
         words.extend(filled(&|axis| layout.strides()[axis] as i32 as u32));
-        Arg(words.into_iter().flat_map(u32::to_le_bytes).collect())
+        Arg::words(words)
     }
 }
 

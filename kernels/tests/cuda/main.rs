@@ -1,5 +1,6 @@
 //! The CUDA kernels, executed by the emulator from the very PTX that is shipped, against the reference.
 
+mod conv;
 mod gpu;
 mod index;
 mod matmul;
