@@ -8,6 +8,10 @@ use super::Machine;
 
 /// Options of `gradus show`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  gradus show filters runs/0001-cnn-mnist
+  gradus show maps runs/0001-cnn-mnist digit.png --layer conv2d_1")]
 pub struct ShowArgs {
     /// What to look at.
     #[command(subcommand)]

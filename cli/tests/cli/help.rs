@@ -2,8 +2,20 @@
 
 use crate::Place;
 
-const COMMANDS: &[&str] =
-    &["train", "transfer", "eval", "predict", "summary", "convert", "data", "device", "kernel", "list", "completions"];
+const COMMANDS: &[&str] = &[
+    "train",
+    "transfer",
+    "eval",
+    "predict",
+    "show",
+    "summary",
+    "convert",
+    "data",
+    "device",
+    "kernel",
+    "list",
+    "completions",
+];
 
 #[test]
 fn every_command_explains_itself_on_stdout() {

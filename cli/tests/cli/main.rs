@@ -7,6 +7,7 @@ mod emulate;
 mod errors;
 mod fetch;
 mod help;
+mod images;
 mod kernel;
 mod lab;
 mod predict;
