@@ -98,20 +98,29 @@ pub fn convolutions() -> Vec<Operation> {
             .exact_to(OF_PRODUCTS.0, OF_PRODUCTS.1)
             .counting(flops)
     };
+    // The gradients of images and weights take as many products as the result.
+    let step = |name, kind: Kind| {
+        let flops: fn(&[usize]) -> usize = match kind {
+            Kind { depthwise: true, .. } => |s| 3 * flops::<true, true>(s),
+            Kind { same: true, .. } => |s| 3 * flops::<true, false>(s),
+            _ => |s| 3 * flops::<false, false>(s),
+        };
+        row(name, "conv2d", kind, Kind::step).counting(flops)
+    };
     vec![
         row("conv2d", "conv2d", valid, forward),
         row("conv2d_relu", "conv2d", valid, relu),
         row("conv2d_same", "conv2d", same, forward),
         row("conv2d_grad_input", "conv2d_grad_input", valid, input),
         row("conv2d_grad_weight", "conv2d_grad_weight", valid, weight),
-        row("conv2d_step", "conv2d", valid, Kind::step),
+        step("conv2d_step", valid),
         row("conv2d_same_grad_input", "conv2d_grad_input", same, input),
         row("conv2d_same_grad_weight", "conv2d_grad_weight", same, weight),
-        row("conv2d_same_step", "conv2d", same, Kind::step),
+        step("conv2d_same_step", same),
         row("depthwise", "conv2d", depthwise, forward),
         row("depthwise_grad_input", "conv2d_grad_input", depthwise, input),
         row("depthwise_grad_weight", "conv2d_grad_weight", depthwise, weight),
-        row("depthwise_step", "conv2d", depthwise, Kind::step),
+        step("depthwise_step", depthwise),
     ]
 }
 
