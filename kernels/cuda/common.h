@@ -19,18 +19,19 @@ struct Layout {
 };
 
 // How far element `i`, in row-major order, lies behind the first. The loop has a fixed length, so that the layout stays in
-// the kernel's parameters, which cost no load.
+// the kernel's parameters, which cost no load. What is left for the first axis needs no division: a view without gaps, which
+// has one axis once axes that follow each other are joined, costs one multiplication.
 __device__ __forceinline__ i64 place(const Layout& layout, u32 i) {
     i64 at = 0;
 #pragma unroll
-    for (int axis = RANK - 1; axis >= 0; --axis) {
+    for (int axis = RANK - 1; axis > 0; --axis) {
         if (axis < layout.rank) {
             u32 rest = i / layout.shape[axis];
             at += (i64)(int)(i - rest * layout.shape[axis]) * layout.stride[axis];
             i = rest;
         }
     }
-    return at;
+    return at + (i64)i * layout.stride[0];
 }
 
 // The elements of a thread: `for (EACH(i, n))` goes over all of them, whatever the size of the grid.
@@ -40,6 +41,20 @@ __device__ __forceinline__ i64 place(const Layout& layout, u32 i) {
 #define ALL_LANES 0xffffffffu
 #define INFINITY __int_as_float(0x7f800000)
 #define NOT_A_NUMBER __int_as_float(0x7fffffff)
+
+// An index outside of 0..size is kept for the host: `bad` is four words, a flag, and where in the indices it stood, what it was and
+// the size. The host clears the flag; the first thread that finds it so writes the rest.
+__device__ __forceinline__ bool inside(i64 index, u32 size, u64 position, u64* bad) {
+    if (index >= 0 && index < (i64)size) {
+        return true;
+    }
+    if (atomicCAS(bad, 0ull, 1ull) == 0) {
+        bad[1] = position;
+        bad[2] = (u64)index;
+        bad[3] = size;
+    }
+    return false;
+}
 
 // What is combined over many elements. `none` changes nothing.
 struct Sum {

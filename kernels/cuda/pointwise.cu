@@ -1,129 +1,105 @@
-// Functions of one and of two numbers, comparisons, and the choice between two numbers.
+// Functions of one number, for arrays without gaps: what has gaps is copied first.
 //
-// Names and meanings are those of `kernels/src/pointwise.rs`. Functions of one number read and write arrays without gaps (what has
-// gaps is copied first); those of two read both operands through any strides, since broadcasting is common there.
+// Names and meanings are those of `kernels/src/pointwise.rs`.
 #include "common.h"
 
-// The function `name` of `x`; `p` and `q` are its parameters, if it has any.
-#define UNARY(name, value)                                                       \
-    KERNEL unary_##name(const float* from, float* to, u32 n, float p, float q) { \
+template <class R>
+__device__ __forceinline__ R within(R x, R low, R high) {
+    return x < low ? low : x > high ? high : x;
+}
+template <class R>
+__device__ __forceinline__ R sigmoid(R x) {
+    return R(1) / (R(1) + exp(-x));
+}
+template <class R>
+__device__ __forceinline__ R softplus(R x) {
+    return (x > R(0) ? x : x < R(0) ? R(0) : x) + log1p(exp(-fabs(x)));
+}
+// tanh(softplus(x)) = (w^2 + 2w) / (w^2 + 2w + 2) with w = e^x.
+template <class R>
+__device__ __forceinline__ R mish(R x) {
+    if (x > R(20)) {
+        return x;
+    }
+    R w = exp(x), up = w * (w + R(2));
+    return x * (up / (up + R(2)));
+}
+
+#define SELU_SCALE 1.0507009873554805
+#define SELU_BELOW 1.7580993408473766
+
+// The function `name` of `x`; `p` and `q` are its parameters, if it has any. `value` calls its type R.
+#define UNARY(name, type, T, P, value)                                           \
+    KERNEL unary_##name##_##type(const T* from, T* to, u32 n, P p, P q) {        \
+        using R = T;                                                             \
         for (EACH(i, n)) {                                                       \
-            float x = from[i];                                                   \
+            T x = from[i];                                                       \
             to[i] = value;                                                       \
         }                                                                        \
     }
+// Functions whose double-precision form the compiler would call, and not write out, are there in single precision alone.
+#define FLOATS(name, value)                   \
+    UNARY(name, f32, float, float, value)     \
+    UNARY(name, f64, double, double, value)
 
-__device__ __forceinline__ float within(float x, float low, float high) {
-    return x < low ? low : x > high ? high : x;
-}
-__device__ __forceinline__ float sigmoid(float x) {
-    return 1.0f / (1.0f + expf(-x));
-}
-__device__ __forceinline__ float softplus(float x) {
-    return (x > 0.0f ? x : x < 0.0f ? 0.0f : x) + log1pf(expf(-fabsf(x)));
-}
-// tanh(softplus(x)) = (w^2 + 2w) / (w^2 + 2w + 2) with w = e^x.
-__device__ __forceinline__ float mish(float x) {
-    if (x > 20.0f) {
-        return x;
-    }
-    float w = expf(x), up = w * (w + 2.0f);
-    return x * (up / (up + 2.0f));
-}
+FLOATS(neg, -x)
+FLOATS(abs, fabs(x))
+FLOATS(sign, x > R(0) ? R(1) : x < R(0) ? R(-1) : x * R(0))
+FLOATS(square, x * x)
+FLOATS(sqrt, sqrt(x))
+FLOATS(rsqrt, R(1) / sqrt(x))
+FLOATS(recip, R(1) / x)
+FLOATS(exp, exp(x))
+FLOATS(expm1, expm1(x))
+FLOATS(log, log(x))
+FLOATS(log2, log2(x))
+FLOATS(log10, log10(x))
+FLOATS(log1p, log1p(x))
+UNARY(sin, f32, float, float, sin(x))
+UNARY(cos, f32, float, float, cos(x))
+UNARY(tan, f32, float, float, tan(x))
+FLOATS(asin, asin(x))
+FLOATS(acos, acos(x))
+FLOATS(atan, atan(x))
+FLOATS(sinh, sinh(x))
+FLOATS(cosh, cosh(x))
+FLOATS(tanh, tanh(x))
+FLOATS(asinh, asinh(x))
+FLOATS(acosh, acosh(x))
+FLOATS(atanh, atanh(x))
+FLOATS(erf, erf(x))
+FLOATS(floor, floor(x))
+FLOATS(ceil, ceil(x))
+FLOATS(round, rint(x))
+FLOATS(trunc, trunc(x))
+FLOATS(relu, x < R(0) ? R(0) : x)
+FLOATS(relu6, within(x, R(0), R(6)))
+FLOATS(leaky_relu, x > R(0) ? x : p * x)
+FLOATS(elu, x > R(0) ? x : p * expm1(x))
+FLOATS(selu, x > R(0) ? R(SELU_SCALE) * x : R(SELU_BELOW) * expm1(x))
+FLOATS(celu, x > R(0) ? x : p * expm1(x / p))
+FLOATS(softplus, softplus(x))
+FLOATS(softsign, x / (R(1) + fabs(x)))
+FLOATS(sigmoid, sigmoid(x))
+FLOATS(log_sigmoid, -softplus(-x))
+FLOATS(hard_sigmoid, within(x / R(6) + R(0.5), R(0), R(1)))
+FLOATS(hard_tanh, within(x, R(-1), R(1)))
+FLOATS(hard_swish, x * within(x / R(6) + R(0.5), R(0), R(1)))
+FLOATS(silu, x / (R(1) + exp(-x)))
+FLOATS(gelu, R(0.5) * x * erfc(-x * R(0.70710678118654752)))
+FLOATS(gelu_tanh, x * sigmoid(R(1.5957691216057308) * (x + R(0.044715) * x * x * x)))
+FLOATS(mish, mish(x))
+FLOATS(clamp, within(x, p, q))
+UNARY(powf, f32, float, float, pow(x, p))
 
-#define SELU_SCALE 1.0507009873554805f
-#define SELU_BELOW 1.7580993408473766f
+// Integers wrap around. The bounds of clamp are the whole numbers between those that were asked for.
+#define INTEGERS(name, value)              \
+    UNARY(name, i32, int, i64, value)      \
+    UNARY(name, i64, i64, i64, value)      \
+    UNARY(name, u8, u8, i64, value)
 
-UNARY(neg, -x)
-UNARY(abs, fabsf(x))
-UNARY(sign, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x * 0.0f)
-UNARY(square, x* x)
-UNARY(sqrt, sqrtf(x))
-UNARY(rsqrt, 1.0f / sqrtf(x))
-UNARY(recip, 1.0f / x)
-UNARY(exp, expf(x))
-UNARY(expm1, expm1f(x))
-UNARY(log, logf(x))
-UNARY(log2, log2f(x))
-UNARY(log10, log10f(x))
-UNARY(log1p, log1pf(x))
-UNARY(sin, sinf(x))
-UNARY(cos, cosf(x))
-UNARY(tan, tanf(x))
-UNARY(asin, asinf(x))
-UNARY(acos, acosf(x))
-UNARY(atan, atanf(x))
-UNARY(sinh, sinhf(x))
-UNARY(cosh, coshf(x))
-UNARY(tanh, tanhf(x))
-UNARY(asinh, asinhf(x))
-UNARY(acosh, acoshf(x))
-UNARY(atanh, atanhf(x))
-UNARY(erf, erff(x))
-UNARY(floor, floorf(x))
-UNARY(ceil, ceilf(x))
-UNARY(round, rintf(x))
-UNARY(trunc, truncf(x))
-UNARY(relu, x < 0.0f ? 0.0f : x)
-UNARY(relu6, within(x, 0.0f, 6.0f))
-UNARY(leaky_relu, x > 0.0f ? x : p * x)
-UNARY(elu, x > 0.0f ? x : p * expm1f(x))
-UNARY(selu, x > 0.0f ? SELU_SCALE * x : SELU_BELOW * expm1f(x))
-UNARY(celu, x > 0.0f ? x : p * expm1f(x / p))
-UNARY(softplus, softplus(x))
-UNARY(softsign, x / (1.0f + fabsf(x)))
-UNARY(sigmoid, sigmoid(x))
-UNARY(log_sigmoid, -softplus(-x))
-UNARY(hard_sigmoid, within(x / 6.0f + 0.5f, 0.0f, 1.0f))
-UNARY(hard_tanh, within(x, -1.0f, 1.0f))
-UNARY(hard_swish, x* within(x / 6.0f + 0.5f, 0.0f, 1.0f))
-UNARY(silu, x / (1.0f + expf(-x)))
-UNARY(gelu, 0.5f * x * erfcf(-x * 0.70710678f))
-UNARY(gelu_tanh, x* sigmoid(1.5957691216057308f * (x + 0.044715f * x * x * x)))
-UNARY(mish, mish(x))
-UNARY(clamp, within(x, p, q))
-UNARY(powf, powf(x, p))
-
-// The function `name` of `a` and `b`, which are seen through their layouts.
-#define BINARY(name, value)                                                                                  \
-    KERNEL binary_##name(const float* left, Layout at_left, const float* right, Layout at_right, float* to, u32 n) { \
-        for (EACH(i, n)) {                                                                                   \
-            float a = left[place(at_left, i)], b = right[place(at_right, i)];                                \
-            to[i] = value;                                                                                   \
-        }                                                                                                    \
-    }
-
-BINARY(add, a + b)
-BINARY(sub, a - b)
-BINARY(mul, a* b)
-BINARY(div, a / b)
-BINARY(pow, powf(a, b))
-BINARY(maximum, a != a || a > b ? a : b)
-BINARY(minimum, a != a || a < b ? a : b)
-BINARY(atan2, atan2f(a, b))
-BINARY(logistic_loss, fabsf(a) * (a > 0.0f ? 1.0f - b : b) + softplus(-fabsf(a)))
-BINARY(remainder, a - floorf(a / b) * b)
-
-// Whether `a` and `b` compare so, as a byte of 0 or 1.
-#define COMPARE(name, holds)                                                                                     \
-    KERNEL compare_##name(const float* left, Layout at_left, const float* right, Layout at_right, u8* to, u32 n) { \
-        for (EACH(i, n)) {                                                                                       \
-            float a = left[place(at_left, i)], b = right[place(at_right, i)];                                    \
-            to[i] = holds;                                                                                       \
-        }                                                                                                        \
-    }
-
-COMPARE(eq, a == b)
-COMPARE(ne, a != b)
-COMPARE(lt, a < b)
-COMPARE(le, a <= b)
-COMPARE(gt, a > b)
-COMPARE(ge, a >= b)
-
-// `a` where the condition holds, else `b`.
-KERNEL select(const u8* condition, Layout at_condition, const float* left, Layout at_left, const float* right,
-              Layout at_right, float* to, u32 n) {
-    for (EACH(i, n)) {
-        to[i] = condition[place(at_condition, i)] != 0 ? left[place(at_left, i)] : right[place(at_right, i)];
-    }
-}
+INTEGERS(neg, (R)(0 - (u64)(i64)x))
+INTEGERS(abs, (R)((i64)x < 0 ? 0 - (u64)(i64)x : (u64)(i64)x))
+INTEGERS(sign, (R)(((i64)x > 0) - ((i64)x < 0)))
+INTEGERS(square, (R)((u64)(i64)x * (u64)(i64)x))
+INTEGERS(clamp, (R)min(max((i64)x, p), q))

@@ -73,19 +73,37 @@ KERNEL log_softmax_grad(const float* y, const float* dy, float* dx, u32 rows, u3
     }
 }
 
-// The loss of each row, and its gradient for a `dy` of 1. A label outside of the classes gives NaN; the host checks labels.
-KERNEL cross_entropy(const float* x, const i64* labels, float* loss, float* dx, u32 rows, u32 columns) {
+// The loss of each row and, where `dx` is not null, its gradient for a `dy` of 1. A label outside of the classes goes to `bad`, see
+// `common.h`, and its row's loss is NaN.
+KERNEL cross_entropy(const float* x, const i64* labels, float* loss, float* dx, u32 rows, u32 columns, u64* bad) {
     ROW(rows)
-    x += (u64)row * columns, dx += (u64)row * columns;
+    x += (u64)row * columns;
     i64 label = labels[row];
     float most = largest(x, columns, lane);
     float sum = sum_exp(x, columns, lane, most);
-    float scale = 1.0f / sum;
-    for (u32 i = lane; i < columns; i += 32) {
-        dx[i] = expf(x[i] - most) * scale - (i == label ? 1.0f : 0.0f);
+    if (dx) {
+        dx += (u64)row * columns;
+        float scale = 1.0f / sum;
+        for (u32 i = lane; i < columns; i += 32) {
+            dx[i] = expf(x[i] - most) * scale - (i == label ? 1.0f : 0.0f);
+        }
     }
     if (lane == 0) {
-        bool known = label >= 0 && label < columns;
-        loss[row] = known ? logf(sum) - (x[label] - most) : NOT_A_NUMBER;
+        loss[row] = inside(label, columns, row, bad) ? logf(sum) - (x[label] - most) : NOT_A_NUMBER;
+    }
+}
+
+// dx = (softmax(x) - one_hot(label)) dy, with one `dy` for each row.
+KERNEL cross_entropy_grad(const float* x, const i64* labels, const float* dy, float* dx, u32 rows, u32 columns, u64* bad) {
+    ROW(rows)
+    x += (u64)row * columns, dx += (u64)row * columns;
+    i64 label = labels[row];
+    float slope = dy[row], most = largest(x, columns, lane);
+    float scale = 1.0f / sum_exp(x, columns, lane, most);
+    for (u32 i = lane; i < columns; i += 32) {
+        dx[i] = (expf(x[i] - most) * scale - (i == label ? 1.0f : 0.0f)) * slope;
+    }
+    if (lane == 0) {
+        inside(label, columns, row, bad);
     }
 }

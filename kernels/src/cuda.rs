@@ -30,6 +30,8 @@ macro_rules! families {
 }
 
 families!(
+    "binary",
+    "cast",
     "conv",
     "copy",
     "index",

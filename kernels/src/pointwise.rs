@@ -252,7 +252,12 @@ binary! {
     /// without what that sum loses where the model is sure; floats only.
     LogisticLoss => "logistic_loss", |a, b| a.abs() * (if a > 0.0 { 1.0 - b } else { b }) + softplus(-a.abs()), None;
     /// What division leaves, with the sign of `b`, as `%` in Python; NaN or 0 for `b = 0`.
-    Remainder => "remainder", |a, b| a - (a / b).floor() * b, Some(if b == 0 { 0 } else { a.wrapping_rem(b).wrapping_add(b).wrapping_rem(b) });
+    Remainder => "remainder", |a, b| a - (a / b).floor() * b, whole_remainder(a, b);
+}
+
+fn whole_remainder(a: i64, b: i64) -> Option<i64> {
+    let left = if b == 0 { 0 } else { a.wrapping_rem(b) };
+    Some(if left != 0 && (left < 0) != (b < 0) { left + b } else { left })
 }
 
 /// A comparison of two numbers.

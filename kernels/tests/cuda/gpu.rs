@@ -2,7 +2,7 @@
 
 use gradus_emulator::{Counters, Fault, Launch, Memory, Module};
 use gradus_kernels::cuda::Family;
-use gradus_kernels::{Buffer, Element, Layout};
+use gradus_kernels::{Buffer, Element, Layout, Scalar};
 
 /// The most dimensions of a strided operand; `RANK` in `common.h`.
 const RANK: usize = 6;
@@ -35,7 +35,7 @@ macro_rules! args {
     )*};
 }
 
-args!(u8, u16, u32, u64, f32, f64);
+args!(u8, u16, u32, u64, i64, f32, f64);
 
 impl From<&Layout> for Arg {
     fn from(layout: &Layout) -> Arg {
@@ -61,9 +61,14 @@ macro_rules! list {
 }
 pub(crate) use list;
 
+/// The family of this name.
+pub fn named(family: &str) -> Family {
+    Family::named(family).expect("a family")
+}
+
 impl Gpu {
     pub fn new(family: &str) -> Gpu {
-        Gpu::with_ptx(Family::named(family).expect("a family").ptx)
+        Gpu::with_ptx(named(family).ptx)
     }
 
     pub fn with_ptx(ptx: &str) -> Gpu {
@@ -148,4 +153,29 @@ pub fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32)
             "{what}: element {i} is {found}, not {expected}"
         );
     }
+}
+
+/// Fails where whole numbers differ at all, and others by more than `tolerance` of the expected one, or of 0.01 where that is
+/// smaller. NaN is like NaN.
+pub fn assert_near<T: Element>(what: &str, found: &[T], expected: &[T], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let near = match (found.to_scalar(), expected.to_scalar()) {
+            (Scalar::Float(a), Scalar::Float(b)) => {
+                a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= tolerance * b.abs().max(0.01)
+            }
+            (a, b) => a == b,
+        };
+        assert!(near, "{what}: element {i} is {found:?}, not {expected:?}");
+    }
+}
+
+/// Numbers of any type: those of [`numbers`] times `scale`, and where the type has them, its ends and what is no number.
+pub fn values<T: Element>(len: usize, seed: u32, scale: f64) -> Vec<T> {
+    let mut values: Vec<T> = numbers(len, seed).iter().map(|&x| Scalar::Float(f64::from(x) * scale).to()).collect();
+    let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1.0, -1.0];
+    for (value, special) in values.iter_mut().step_by(11).zip(special) {
+        *value = Scalar::Float(special).to();
+    }
+    values
 }

@@ -1,6 +1,8 @@
 //! The CUDA kernels, executed by the emulator from the very PTX that is shipped, against the reference.
 
+mod binary;
 mod conv;
+mod copy;
 mod gpu;
 mod index;
 mod matmul;

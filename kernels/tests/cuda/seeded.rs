@@ -6,7 +6,7 @@ mod calls;
 use gradus_emulator::{Fault, FaultKind};
 use gradus_kernels::cuda::{COMMON, Family};
 
-use crate::gpu::{Arg, Gpu};
+use crate::gpu::{Arg, Gpu, named};
 use calls::{Call, Outcome, prepare};
 
 /// What is done wrong.
@@ -98,9 +98,14 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     ("matmul_tensor", "matmul_bf16", Edit(0, "cp.async.commit_group;", ""), At(in_flight, "ldmatrix.sync")),
     ("matmul_tensor", "matmul_bf16", Edit(2, "cp.async.commit_group;", ""), At(in_flight, "ldmatrix.sync")),
     // Bounds that are off by one.
-    ("pointwise", "unary_square", Edit(0, "setp.lt.u32", "setp.le.u32"), At(outside, "UNARY(square, x* x)")),
-    ("index", "index_select", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "y[at] = x[")),
-    ("index", "index_add_atomic", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "atomicAdd(")),
+    ("pointwise", "unary_square_f32", Edit(0, "setp.lt.u32", "setp.le.u32"), At(outside, "FLOATS(square, x * x)")),
+    (
+        "index",
+        "index_select_32_i64",
+        Edit(0, "setp.ge.u32", "setp.gt.u32"),
+        At(outside, "y[at] = inside(from, size, j, bad)"),
+    ),
+    ("index", "index_add_atomic_f32_i64", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "atomicAdd(")),
     ("softmax", "softmax", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "most = Largest::both(most, x[i])")),
     ("reduce", "cumsum_rows", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "i < columns ? from[i]")),
     ("update", "update_descend", Edit(0, "setp.lt.u32", "setp.le.u32"), At(outside, "weights[i]")),
@@ -116,14 +121,19 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     ("matmul", "matmul_tiled", Edit(0, "[%rd9+128]", "[%rd9+132]"), Wrong),
     ("matmul", "matmul_128", Edit(0, "[%rd73+16]", "[%rd73+20]"), At(misaligned, "left[now][i][y + 4]")),
     ("matmul", "matmul_128", Edit(0, "[%rd77+128]", "[%rd77+16]"), Wrong),
-    ("pointwise", "unary_square", Edit(0, "%r10, 4;", "%r10, 8;"), At(outside, "UNARY(square, x* x)")),
+    ("pointwise", "unary_square_f32", Edit(0, "%r10, 4;", "%r10, 8;"), At(outside, "FLOATS(square, x * x)")),
     // A loop that stands still, a constant that is wrong, an atomic that is none.
-    ("pointwise", "unary_square", Edit(0, "%r10, %r10, %r3;", "%r10, %r10, 0;"), At(endless, "UNARY(square, x* x)")),
+    (
+        "pointwise",
+        "unary_square_f32",
+        Edit(0, "%r10, %r10, %r3;", "%r10, %r10, 0;"),
+        At(endless, "FLOATS(square, x * x)"),
+    ),
     ("random", "random_uniform", Edit(0, "-766435501", "-766435502"), Wrong),
     (
         "index",
-        "index_add_atomic",
-        Edit(0, "atom.global.add.f32 \t%f2, [%rd19], %f1", "st.global.f32 [%rd19], %f1"),
+        "index_add_atomic_f32_i64",
+        Edit(0, "atom.global.add.f32 \t%f2, [%rd25], %f1", "st.global.f32 [%rd25], %f1"),
         At(block_race, "atomicAdd("),
     ),
     // Arguments and launches.
@@ -154,7 +164,7 @@ fn source_line(family: Family, fault: &Fault) -> String {
 }
 
 fn complaint(family: &str, kernel: &str, bug: &Bug, caught: &Caught) -> Option<String> {
-    let family = Family::named(family).expect("a family");
+    let family = named(family);
     let mut gpu = Gpu::with_ptx(family.ptx);
     let (call, len) = prepare(&mut gpu, kernel);
     let expected = call.learned(&mut gpu, kernel, len).expected();

@@ -80,6 +80,8 @@ pub(super) fn unary(warp: &mut Warp, mask: u32, op: Unary, ty: Type, d: Register
         Unary::Brev if wide => map1(warp, mask, d, a, u64::reverse_bits),
         Unary::Brev => map1(warp, mask, d, a, u32::reverse_bits),
         Unary::Rcp if wide => map1(warp, mask, d, a, |a: f64| Number::div(1.0, a)),
+        Unary::RcpFlush if wide => map1(warp, mask, d, a, |a: f64| math::coarse(a, |a| 1.0 / a)),
+        Unary::RsqrtFlush => map1(warp, mask, d, a, |a: f64| math::coarse(a, |a| 1.0 / a.sqrt())),
         Unary::Sqrt if wide => map1(warp, mask, d, a, f64::sqrt),
         _ => {
             let f = math::function(op);

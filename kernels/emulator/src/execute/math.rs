@@ -17,8 +17,8 @@ pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
         Unary::RcpFlush => |x| flush(1.0 / flush(x)).canonical(),
         Unary::Lg2Flush => |x| flush(libm::log2(f64::from(flush(x))) as f32).canonical(),
         Unary::Ex2Flush => |x| flush(libm::exp2(f64::from(flush(x))) as f32).canonical(),
-        Unary::Neg | Unary::Abs | Unary::Not | Unary::Popc | Unary::Clz | Unary::Brev => {
-            unreachable!("{op:?} is no function of floats alone")
+        Unary::RsqrtFlush | Unary::Neg | Unary::Abs | Unary::Not | Unary::Popc | Unary::Clz | Unary::Brev => {
+            unreachable!("{op:?} is no function of single precision alone")
         }
     }
 }
@@ -26,4 +26,12 @@ pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
 /// A subnormal number as 0 with its sign.
 fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
+}
+
+/// A function of double precision as the first step of an iteration: without the lower half of the bits, and with subnormal numbers
+/// taken for 0.
+pub(super) fn coarse(x: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let flush = |x: f64| if x.is_subnormal() { 0f64.copysign(x) } else { x };
+    let y = flush(f(flush(x)));
+    if y.is_nan() { y } else { f64::from_bits(y.to_bits() & !0xffff_ffff) }
 }

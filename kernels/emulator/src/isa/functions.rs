@@ -28,6 +28,8 @@ pub enum Unary {
     Tanh,
     /// As `Rcp`, with subnormal numbers taken for 0 (`.ftz`).
     RcpFlush,
+    /// As `Rsqrt`, with subnormal numbers taken for 0.
+    RsqrtFlush,
     /// As `Lg2`, with subnormal numbers taken for 0.
     Lg2Flush,
     /// As `Ex2`, with subnormal numbers taken for 0.

@@ -95,7 +95,7 @@ pub fn prepare(gpu: &mut Gpu, kernel: &str) -> (Call, usize) {
             let (from, y) = (x(gpu, 210, 1), gpu.room(840));
             (Call::new([2, 1, 1], [64, 1, 1], list![from, y, 3u32, 70u32], y), 210)
         }
-        "unary_square" => {
+        "unary_square_f32" => {
             let (from, y) = (x(gpu, 999, 1), gpu.room(3996));
             (Call::new([4, 1, 1], [64, 1, 1], list![from, y, 999u32, 0f32, 0f32], y), 999)
         }
@@ -108,15 +108,15 @@ pub fn prepare(gpu: &mut Gpu, kernel: &str) -> (Call, usize) {
             let y = gpu.room(4 * 101);
             (Call::new([2, 1, 1], [32, 1, 1], list![y, 101u32, 0f64, 1f64, 0.99f32, 5u64, 6u64], y), 101)
         }
-        "index_select" | "index_add_atomic" => {
-            let index = gpu.put(&[6i64, 0, 2, 2, 6]);
+        "index_select_32_i64" | "index_add_atomic_f32_i64" => {
+            let (index, bad) = (gpu.put(&[6i64, 0, 2, 2, 6]), gpu.put(&[0i64; 4]));
             let (table, slices) = (x(gpu, 84, 1), x(gpu, 60, 2));
             let (args, out, len) = match kernel {
-                "index_select" => {
+                "index_select_32_i64" => {
                     let y = gpu.room(240);
-                    (list![table, index, y, 60u32, 7u32, 5u32, 4u32].to_vec(), y, 60)
+                    (list![table, index, y, 60u32, 7u32, 5u32, 4u32, bad].to_vec(), y, 60)
                 }
-                _ => (list![index, slices, table, 60u32, 7u32, 5u32, 4u32].to_vec(), table, 84),
+                _ => (list![index, slices, table, 60u32, 7u32, 5u32, 4u32, bad].to_vec(), table, 84),
             };
             (Call::new([4, 1, 1], [32, 1, 1], &args, out), len)
         }
