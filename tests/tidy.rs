@@ -24,7 +24,11 @@ const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels"), ("gradus-kern
 const UNSAFE_FILES: &[&str] = &[
     "benches/peers/rust/src/bin/kernels.rs",
     "benches/matmul.rs",
+    "kernels/emulator/src/driver.rs",
+    "kernels/emulator/src/driver/load.rs",
+    "kernels/emulator/src/driver/raw.rs",
     "kernels/emulator/src/execute/fma.rs",
+    "kernels/emulator/tests/driver.rs",
     "kernels/src/buffer/memory.rs",
     "kernels/src/cpu/conv/channels.rs",
     "kernels/src/cpu/conv/depthwise.rs",

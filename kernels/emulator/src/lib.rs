@@ -11,6 +11,7 @@
 
 mod block;
 mod counters;
+pub mod driver;
 mod execute;
 mod fault;
 pub mod isa;
