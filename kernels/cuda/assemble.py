@@ -15,7 +15,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ARCHITECTURES = {70: "cuda_nvcc", **{arch: "cu13" for arch in (75, 80, 86, 89, 90, 100, 120)}}
 # What must hold for a kernel from sm_75 on: the most registers, and the least share of the inner loop that multiplies. An HMMA does
 # the work of 64 FFMA, so that a smaller share of them goes as far.
-WANTED = {"matmul_128": (128, "FFMA", 0.85), "matmul_bf16": (128, "HMMA", 0.16)}
+# `matmul_64` has the loads of ragged edges in its loop too, narrow ones, which are branched around elsewhere.
+WANTED = {"matmul_128": (128, "FFMA", 0.85), "matmul_64": (85, "FFMA", 0.4), "matmul_bf16": (128, "HMMA", 0.16)}
+RAGGED = {"matmul_64"}
 
 
 def tool(folder, name):
@@ -34,8 +36,8 @@ def resources(report):
     return found
 
 
-def inner_loop(sass, kernel):
-    """The instructions of the longest loop that holds no other."""
+def inner_loop(sass, kernel, multiply):
+    """The instructions of the loop that holds no other and multiplies most."""
     section = next(part for part in re.split(r"\n\s*\.section\s+", sass) if part.startswith(f".text.{kernel},"))
     instructions, labels, loops = [], {}, []
     for line in section.splitlines():
@@ -52,7 +54,7 @@ def inner_loop(sass, kernel):
         if target and target.group(1) in labels:
             loops.append((labels[target.group(1)], len(instructions)))
     loops = [(a, b) for a, b in loops if not any(a <= c and d < b for c, d in loops if (c, d) != (a, b))]
-    start, end = max(loops, key=lambda loop: loop[1] - loop[0])
+    start, end = max(loops, key=lambda loop: sum(name.startswith(multiply) for name in instructions[loop[0]:loop[1]]))
     return collections.Counter(re.match(r"[A-Z0-9]+", name).group(0) for name in instructions[start:end]), instructions[start:end]
 
 
@@ -80,12 +82,12 @@ def main():
                     complaints.append(f"{name} for sm_{arch} spills {spills} bytes")
             for name in kernels:
                 most, multiply, least = WANTED[name]
-                counts, loop = inner_loop(sass, name)
+                counts, loop = inner_loop(sass, name, multiply)
                 share = counts[multiply] / len(loop)
                 narrow = [op for op in loop if re.match(r"LD[SG]($|\.)", op) and ".128" not in op]
                 print(f"{name} sm_{arch}: {used[name][0]} registers, {used[name][1]} bytes of spills, "
                       f"inner loop of {len(loop)}: {share:.1%} {multiply}, {len(narrow)} loads narrower than 128 bits")
-                if used[name][0] > most or share < least or narrow:
+                if used[name][0] > most or share < least or (narrow and name not in RAGGED):
                     complaints.append(f"{name} for sm_{arch}: at most {most} registers, {least:.0%} {multiply} and 128-bit loads are wanted")
     sys.exit("\n".join(complaints) or 0)
 

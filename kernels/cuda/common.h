@@ -56,28 +56,54 @@ __device__ __forceinline__ bool inside(i64 index, u32 size, u64 position, u64* b
     return false;
 }
 
+// The ends of a type.
+template <class T>
+__device__ __forceinline__ T highest();
+template <>
+__device__ __forceinline__ float highest() { return INFINITY; }
+template <>
+__device__ __forceinline__ double highest() { return __longlong_as_double(0x7ff0000000000000ll); }
+template <>
+__device__ __forceinline__ int highest() { return 0x7fffffff; }
+template <>
+__device__ __forceinline__ i64 highest() { return 0x7fffffffffffffffll; }
+template <>
+__device__ __forceinline__ u8 highest() { return 255; }
+template <class T>
+__device__ __forceinline__ T lowest() { return -highest<T>() - (T(0.5) == T(0) ? T(1) : T(0)); }
+template <>
+__device__ __forceinline__ u8 lowest() { return 0; }
+
 // What is combined over many elements. `none` changes nothing.
 struct Sum {
-    static __device__ __forceinline__ float none() { return 0.0f; }
-    static __device__ __forceinline__ float both(float a, float b) { return a + b; }
+    template <class T>
+    static __device__ __forceinline__ T none() { return T(0); }
+    template <class T>
+    static __device__ __forceinline__ T both(T a, T b) { return a + b; }
 };
 struct Product {
-    static __device__ __forceinline__ float none() { return 1.0f; }
-    static __device__ __forceinline__ float both(float a, float b) { return a * b; }
+    template <class T>
+    static __device__ __forceinline__ T none() { return T(1); }
+    template <class T>
+    static __device__ __forceinline__ T both(T a, T b) { return a * b; }
 };
 // NaN wins over all numbers.
 struct Largest {
-    static __device__ __forceinline__ float none() { return -INFINITY; }
-    static __device__ __forceinline__ float both(float a, float b) { return a > b || a != a ? a : b; }
+    template <class T>
+    static __device__ __forceinline__ T none() { return lowest<T>(); }
+    template <class T>
+    static __device__ __forceinline__ T both(T a, T b) { return a > b || a != a ? a : b; }
 };
 struct Smallest {
-    static __device__ __forceinline__ float none() { return INFINITY; }
-    static __device__ __forceinline__ float both(float a, float b) { return a < b || a != a ? a : b; }
+    template <class T>
+    static __device__ __forceinline__ T none() { return highest<T>(); }
+    template <class T>
+    static __device__ __forceinline__ T both(T a, T b) { return a < b || a != a ? a : b; }
 };
 
 // Combines the values of a warp; every lane gets the result.
-template <class F>
-__device__ __forceinline__ float over_warp(float x) {
+template <class F, class T>
+__device__ __forceinline__ T over_warp(T x) {
 #pragma unroll
     for (int distance = 16; distance > 0; distance /= 2) {
         x = F::both(x, __shfl_xor_sync(ALL_LANES, x, distance));
@@ -86,16 +112,199 @@ __device__ __forceinline__ float over_warp(float x) {
 }
 
 // Combines the values of a block; every thread gets the result. `shared` has room for a value of each warp.
-template <class F>
-__device__ __forceinline__ float over_block(float x, float* shared) {
+template <class F, class T>
+__device__ __forceinline__ T over_block(T x, T* shared) {
     u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     x = over_warp<F>(x);
     if (lane == 0) {
         shared[warp] = x;
     }
     __syncthreads();
-    x = over_warp<F>(lane < warps ? shared[lane] : F::none());
+    x = over_warp<F>(lane < warps ? shared[lane] : F::template none<T>());
     // The next one may use the same room.
     __syncthreads();
     return x;
+}
+
+// The activations that products and convolutions end with, by number; `p` is the slope or the alpha of those that have one.
+#define NO_ACTIVATION 0
+#define RELU 1
+#define SIGMOID 2
+#define TANH 3
+#define LEAKY_RELU 4
+#define ELU 5
+#define SELU 6
+#define SELU_SCALE 1.0507009873554805
+#define SELU_BELOW 1.7580993408473766
+
+template <class R>
+__device__ __forceinline__ R activate(u32 activation, R p, R x) {
+    switch (activation) {
+        case RELU: return x < R(0) ? R(0) : x;
+        case SIGMOID: return R(1) / (R(1) + exp(-x));
+        case TANH: return tanh(x);
+        case LEAKY_RELU: return x > R(0) ? x : p * x;
+        case ELU: return x > R(0) ? x : p * expm1(x);
+        case SELU: return x > R(0) ? R(SELU_SCALE) * x : R(SELU_BELOW) * expm1(x);
+        default: return x;
+    }
+}
+
+// What becomes of the sums of a product: `scale` times each, plus what stands at `c` if `accumulate` is set, plus the bias of its
+// column unless that is null, through an activation.
+template <class R>
+struct Finish {
+    const R* bias;
+    R scale, p;
+    u32 accumulate, activation;
+    __device__ __forceinline__ R finished(R old, u32 column, R sum) const {
+        R value = scale * sum;
+        if (accumulate) {
+            value += old;
+        }
+        if (bias) {
+            value += bias[column];
+        }
+        return activate(activation, p, value);
+    }
+    __device__ __forceinline__ void write(R* c, u64 at, u32 column, R sum) const {
+        c[at] = finished(accumulate ? c[at] : R(0), column, sum);
+    }
+};
+
+// Tiles of 64 x 64 of a product, of which each of 256 threads computes 4 x 4. The sum is taken in slices of 16. An operand is seen as
+// lines along the sum, rows of the left one and columns of the right one; it brings four elements for each thread of a block, either of
+// four lines at one place of the sum (`across`), or of four places on one line.
+#define TILE_64 64
+#define SLICE 16
+
+__device__ __forceinline__ u32 own_line(bool across) {
+    return across ? threadIdx.x % 16 * 4 : threadIdx.x / 4;
+}
+__device__ __forceinline__ u32 own_place(bool across) {
+    return across ? threadIdx.x / 16 : threadIdx.x % 4 * 4;
+}
+
+// Where an element stands in a slice. The lines are mixed with the place, so that neither those who write four lines nor those who
+// write four places meet in a bank.
+__device__ __forceinline__ u32 mixed(u32 place, u32 line) {
+    return place * TILE_64 + (line ^ (place / 4 * 8));
+}
+__device__ __forceinline__ void keep(float* slice, bool across, float4 four) {
+    u32 line = own_line(across), place = own_place(across);
+    if (across) {
+        *(float4*)&slice[mixed(place, line)] = four;
+    } else {
+        slice[mixed(place, line)] = four.x;
+        slice[mixed(place + 1, line)] = four.y;
+        slice[mixed(place + 2, line)] = four.z;
+        slice[mixed(place + 3, line)] = four.w;
+    }
+}
+
+// The thread's first row and column in a tile: a warp computes 16 rows by 32 columns, 4 by 8 threads.
+__device__ __forceinline__ u32 own_row() {
+    return threadIdx.x / 64 * 16 + threadIdx.x % 32 / 8 * 4;
+}
+__device__ __forceinline__ u32 own_column() {
+    return threadIdx.x / 32 % 2 * 32 + threadIdx.x % 8 * 4;
+}
+
+// Computes the tile at `top` and `start` of `c` [m, n] from the elements `begin` to `end` of the sum, and writes it as `finish` says.
+template <class Left, class Right>
+__device__ __forceinline__ void tile_product(const Left& rows, const Right& columns, u32 begin, u32 end, float* c, u32 m, u32 n,
+                                             u32 top, u32 start, const Finish<float>& finish) {
+    // Two slices of both operands, and at last the sums.
+    __shared__ __align__(16) float room[4 * SLICE * TILE_64];
+    float *left = room, *right = room + 2 * SLICE * TILE_64;
+    u32 y = own_row(), x = own_column();
+    float sum[4][4] = {};
+    float4 next_left = rows.bring(begin, end), next_right = columns.bring(begin, end);
+    for (u32 first = begin, now = 0; first < end; first += SLICE, now ^= SLICE * TILE_64) {
+        keep(left + now, rows.across, next_left);
+        keep(right + now, columns.across, next_right);
+        __syncthreads();
+        // The next slice is on its way while this one is multiplied. It goes to the other half, which all have left before the barrier.
+        next_left = rows.bring(first + SLICE, end);
+        next_right = columns.bring(first + SLICE, end);
+#pragma unroll
+        for (u32 i = 0; i < SLICE; ++i) {
+            float row[4], column[4];
+            *(float4*)row = *(float4*)&left[now + mixed(i, y)];
+            *(float4*)column = *(float4*)&right[now + mixed(i, x)];
+#pragma unroll
+            for (u32 q = 0; q < 16; ++q) {
+                sum[q / 4][q % 4] = fmaf(row[q / 4], column[q % 4], sum[q / 4][q % 4]);
+            }
+        }
+    }
+    // Through shared memory, so that neighbouring threads write neighbours of a row.
+    __syncthreads();
+#pragma unroll
+    for (u32 p = 0; p < 4; ++p) {
+        *(float4*)&room[(y + p) * TILE_64 + x] = *(float4*)sum[p];
+    }
+    __syncthreads();
+    if (n % 4 != 0) {
+#pragma unroll 1
+        for (u32 i = threadIdx.x; i < TILE_64 * TILE_64; i += 256) {
+            u32 row = top + i / TILE_64, column = start + i % TILE_64;
+            if (row < m && column < n) {
+                finish.write(c, (u64)row * n + column, column, room[i]);
+            }
+        }
+        return;
+    }
+    u32 column = start + threadIdx.x % 16 * 4;
+#pragma unroll 1
+    for (u32 line = threadIdx.x / 16; line < TILE_64; line += 16) {
+        u32 row = top + line;
+        if (row < m && column < n) {
+            float4* at = (float4*)&c[(u64)row * n + column];
+            float4 four = *(const float4*)&room[line * TILE_64 + threadIdx.x % 16 * 4];
+            float4 old = finish.accumulate ? *at : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            *at = make_float4(finish.finished(old.x, column, four.x), finish.finished(old.y, column + 1, four.y),
+                              finish.finished(old.z, column + 2, four.z), finish.finished(old.w, column + 3, four.w));
+        }
+    }
+}
+
+// A matrix whose neighbours lie as far apart as they may: lines, of which the tile begins with `start`, and places along the sum.
+struct Side {
+    const float* x;
+    i64 line, along;
+    u32 lines, start;
+    bool across, wide;
+
+    __device__ __forceinline__ Side(const float* x, int line, int along, u32 lines, u32 start)
+        : x(x), line(line), along(along), lines(lines), start(start), across(line == 1 && along != 1) {
+        // Whether the thread's four lie beside each other, so that one access brings them.
+        wide = (across ? along % 4 == 0 : along == 1 && line % 4 == 0) && (u64)x % 16 == 0;
+    }
+    // The thread's elements of a slice, with zeros outside of the matrix.
+    __device__ __forceinline__ float4 bring(u32 first, u32 end) const {
+        u32 at = start + own_line(across), i = first + own_place(across);
+        const float* here = x + at * line + i * along;
+        if (wide && (across ? at + 3 < lines && i < end : at < lines && i + 3 < end)) {
+            return *(const float4*)here;
+        }
+        float4 four;
+        float* each = &four.x;
+#pragma unroll
+        for (u32 e = 0; e < 4; ++e) {
+            bool inside = across ? at + e < lines && i < end : at < lines && i + e < end;
+            each[e] = inside ? here[e * (across ? line : along)] : 0.0f;
+        }
+        return four;
+    }
+};
+
+// Long sums are cut into parts, which are sums of their own, so that short outputs fill a GPU too. `blockIdx.z` counts the parts of the
+// first product, then those of the second, and so do the matrices that are written; `matmul_join` adds them.
+struct Part {
+    u32 batch, first, end;
+};
+__device__ __forceinline__ Part part_of(u32 k, u32 parts, u32 multiple) {
+    u32 each = ((k + parts - 1) / parts + multiple - 1) / multiple * multiple, first = min(blockIdx.z % parts * each, k);
+    return {blockIdx.z / parts, first, min(first + each, k)};
 }

@@ -118,17 +118,9 @@ KERNEL __launch_bounds__(256, 2) matmul_128(const float* __restrict__ a, const f
     }
 }
 
-// Adds a row to every row, and puts the sum through an activation: 0 for none, 1 for relu, 2 for sigmoid, 3 for tanh.
-KERNEL bias_activation(float* y, const float* bias, u32 n, u32 columns, u32 activation) {
+// Adds a row to every row unless it is null, and puts the sum through an activation of `common.h`.
+KERNEL bias_activation(float* y, const float* bias, u32 n, u32 columns, u32 activation, float p) {
     for (EACH(i, n)) {
-        float x = y[i] + bias[i % columns];
-        if (activation == 1) {
-            x = x < 0.0f ? 0.0f : x;
-        } else if (activation == 2) {
-            x = 1.0f / (1.0f + expf(-x));
-        } else if (activation == 3) {
-            x = tanhf(x);
-        }
-        y[i] = x;
+        y[i] = activate(activation, p, y[i] + (bias ? bias[i % columns] : 0.0f));
     }
 }

@@ -25,9 +25,6 @@ __device__ __forceinline__ R mish(R x) {
     return x * (up / (up + R(2)));
 }
 
-#define SELU_SCALE 1.0507009873554805
-#define SELU_BELOW 1.7580993408473766
-
 // The function `name` of `x`; `p` and `q` are its parameters, if it has any. `value` calls its type R.
 #define UNARY(name, type, T, P, value)                                           \
     KERNEL unary_##name##_##type(const T* from, T* to, u32 n, P p, P q) {        \

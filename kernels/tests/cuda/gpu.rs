@@ -19,6 +19,11 @@ pub struct Gpu {
 pub struct Arg(Vec<u8>);
 
 impl Arg {
+    /// A number of any type.
+    pub fn of<T: Element>(value: T) -> Arg {
+        Arg(bytemuck::bytes_of(&value).to_vec())
+    }
+
     /// A structure of 32-bit numbers.
     pub fn words(words: impl IntoIterator<Item = u32>) -> Arg {
         Arg(words.into_iter().flat_map(u32::to_le_bytes).collect())

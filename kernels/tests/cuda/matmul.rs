@@ -1,9 +1,10 @@
 //! Products of matrices, and what each version costs.
 
 use gradus_emulator::Counters;
-use gradus_kernels::{Backend, Buffer, Layout, REFERENCE, View};
+use gradus_kernels::{Backend, Buffer, Layout, REFERENCE, Unary, View};
 
 use crate::gpu::{Gpu, assert_close, list, numbers};
+use crate::matmul_any::activation;
 
 fn reference([batch, m, n, k]: [usize; 4], a: &[f32], b: &[f32]) -> Vec<f32> {
     let (left, right) = (Buffer::from_slice(a), Buffer::from_slice(b));
@@ -80,11 +81,17 @@ fn tensor_cores_multiply() {
 fn a_bias_and_an_activation_follow() {
     let mut gpu = Gpu::new("matmul");
     let (y, bias) = (numbers(60, 10), numbers(12, 11));
-    let functions: [fn(f32) -> f32; 4] = [|x| x, |x| x.max(0.0), |x| 1.0 / (1.0 + (-x).exp()), f32::tanh];
-    for (number, f) in functions.into_iter().enumerate() {
-        let (to, row) = (gpu.put(&y), gpu.put(&bias));
-        gpu.each("bias_activation", 60, list![to, row, 60u32, 12u32, number as u32]);
-        let expected: Vec<f32> = (0..60).map(|i| f(y[i] + bias[i % 12])).collect();
-        assert_close("activation", &gpu.get(to, 60), &expected, 1e-6);
+    let functions = Unary::ALL.iter().filter(|op| op.slope_at(0.5).is_some()).map(|&op| Some(op));
+    for op in functions.chain([None]) {
+        for with_bias in [true, false] {
+            let to = gpu.put(&y);
+            let row = if with_bias { gpu.put(&bias) } else { 0 };
+            let (number, p) = activation(op);
+            gpu.each("bias_activation", 60, list![to, row, 60u32, 12u32, number, p as f32]);
+            let sum = |i: usize| y[i] + if with_bias { bias[i % 12] } else { 0.0 };
+            let expected: Vec<f32> =
+                (0..60).map(|i| op.map_or(sum(i), |op| op.reference(sum(i).into()) as f32)).collect();
+            assert_close(&format!("{op:?}"), &gpu.get(to, 60), &expected, 1e-6);
+        }
     }
 }

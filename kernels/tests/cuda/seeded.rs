@@ -89,7 +89,12 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     ("norm", "normalize_grad_params", Edit(0, BARRIER, ""), At(race, "sum += shared[i][threadIdx.x]")),
     ("norm", "normalize_grad_params", Edit(1, BARRIER, ""), At(race, "sum += shared[i][threadIdx.x]")),
     ("norm", "normalize_grad_params", Edit(2, BARRIER, ""), At(race, "shared[threadIdx.y][threadIdx.x] = x")),
-    ("reduce", "reduce_rows_block_sum", Edit(0, BARRIER, ""), At(race, "x = over_warp<F>(lane < warps ? shared[lane]")),
+    (
+        "reduce",
+        "reduce_rows_block_sum_f32",
+        Edit(0, BARRIER, ""),
+        At(race, "x = over_warp<F>(lane < warps ? shared[lane]"),
+    ),
     // A barrier that a part of the block does not reach.
     ("norm", "moments", Edit(3, BARRIER, "@%p1 bar.sync 0;"), At(half_a_barrier, "__syncthreads()")),
     // Copies that nobody waits for, or too few.
@@ -107,14 +112,14 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     ),
     ("index", "index_add_atomic_f32_i64", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "atomicAdd(")),
     ("softmax", "softmax", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "most = Largest::both(most, x[i])")),
-    ("reduce", "cumsum_rows", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "i < columns ? from[i]")),
+    ("order", "cumsum_rows_f32", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "i < columns ? (A)from[i]")),
     ("update", "update_descend", Edit(0, "setp.lt.u32", "setp.le.u32"), At(outside, "weights[i]")),
     ("matmul", "matmul_tiled", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "left[y][x] = ")),
     // Shuffles and votes with lanes missing, or from the wrong lanes.
     ("softmax", "softmax", Edit(0, "%r18, %r17, %r19;", "%r18, %r17, 65535;"), At(divergent, "__shfl_xor_sync")),
-    ("reduce", "cumsum_rows", Edit(0, "%r17, %r16, %r18;", "%r17, %r16, 1;"), At(divergent, "__shfl_up_sync")),
+    ("order", "cumsum_rows_f32", Edit(0, "%r34, %r36;", "%r34, 1;"), At(divergent, "__shfl_up_sync")),
     ("softmax", "softmax", Edit(0, "%r16, %r18, %r17", "%r16, 8, %r17"), Wrong),
-    ("reduce", "cumsum_rows", Edit(0, "%r15, %r17, %r16", "%r15, 2, %r16"), Wrong),
+    ("order", "cumsum_rows_f32", Edit(0, "%r14, %r35,", "%r14, 2,"), Wrong),
     ("norm", "layer_norm", Block([80, 1, 1]), At(divergent, "__shfl_xor_sync")),
     // Strides and addresses.
     ("matmul", "matmul_tiled", Edit(0, "%r3, 128;", "%r3, 124;"), At(race, "left[y][x] = ")),

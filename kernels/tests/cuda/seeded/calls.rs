@@ -83,7 +83,7 @@ pub fn prepare(gpu: &mut Gpu, kernel: &str) -> (Call, usize) {
             let args = list![from, dy, mean, variance, out, out + 160, 20u32, 40u32, 1e-3f32];
             (Call::new([2, 1, 1], [32, 8, 1], args, out), 80)
         }
-        "reduce_rows_block_sum" => {
+        "reduce_rows_block_sum_f32" => {
             let (from, y) = (x(gpu, 2000, 1), gpu.room(16));
             (Call::new([4, 1, 1], [128, 1, 1], list![from, y, 500u32, 1f32], y), 4)
         }
@@ -91,7 +91,7 @@ pub fn prepare(gpu: &mut Gpu, kernel: &str) -> (Call, usize) {
             let (from, y) = (x(gpu, 300, 1), gpu.room(1200));
             (Call::new([2, 1, 1], [128, 1, 1], list![from, y, 6u32, 50u32], y), 300)
         }
-        "cumsum_rows" => {
+        "cumsum_rows_f32" => {
             let (from, y) = (x(gpu, 210, 1), gpu.room(840));
             (Call::new([2, 1, 1], [64, 1, 1], list![from, y, 3u32, 70u32], y), 210)
         }
