@@ -308,3 +308,20 @@ __device__ __forceinline__ Part part_of(u32 k, u32 parts, u32 multiple) {
     u32 each = ((k + parts - 1) / parts + multiple - 1) / multiple * multiple, first = min(blockIdx.z % parts * each, k);
     return {blockIdx.z / parts, first, min(first + each, k)};
 }
+
+// Sizes and window of a convolution or a pool on images [n, h, w, c]. Result `o` of an axis reads the elements `o * stride + tap * dilation - before`; those outside are padding.
+struct Images {
+    u32 n, h, w, c, out_h, out_w, out_c, kernel_h, kernel_w, groups;
+    int stride_h, stride_w, dilation_h, dilation_w, top, left;
+};
+
+// The element that a tap reads, which is negative or too large where it is padding.
+__device__ __forceinline__ int reads(u32 out, u32 tap, int stride, int dilation, int before) {
+    return (int)out * stride + (int)tap * dilation - before;
+}
+
+// The result that reads `in` through a tap, or -1 if there is none.
+__device__ __forceinline__ int read_by(u32 in, u32 tap, int stride, int dilation, int before, u32 outs) {
+    int at = (int)in + before - (int)tap * dilation;
+    return at >= 0 && at % stride == 0 && at / stride < (int)outs ? at / stride : -1;
+}

@@ -2,23 +2,6 @@
 // order of its own, so that results are the same each time and no atomics are needed.
 #include "common.h"
 
-// Sizes and window. Result `o` of an axis reads the elements `o * stride + tap * dilation - before`; those outside are padding.
-struct Images {
-    u32 n, h, w, c, out_h, out_w, out_c, kernel_h, kernel_w, groups;
-    int stride_h, stride_w, dilation_h, dilation_w, top, left;
-};
-
-// The element that a tap reads, which is negative or too large where it is padding.
-__device__ __forceinline__ int reads(u32 out, u32 tap, int stride, int dilation, int before) {
-    return (int)out * stride + (int)tap * dilation - before;
-}
-
-// The result that reads `in` through a tap, or -1 if there is none.
-__device__ __forceinline__ int read_by(u32 in, u32 tap, int stride, int dilation, int before, u32 outs) {
-    int at = (int)in + before - (int)tap * dilation;
-    return at >= 0 && at % stride == 0 && at / stride < (int)outs ? at / stride : -1;
-}
-
 // y = x with w [kernel_h, kernel_w, c / groups, out_c]. Neighbouring threads have neighbouring filters, so that weights are read in
 // whole sectors and an element of `x` goes to all.
 KERNEL conv2d(const float* x, const float* w, float* y, u32 n, Images s) {

@@ -33,6 +33,7 @@ families!(
     "binary",
     "cast",
     "conv",
+    "conv_tiles",
     "copy",
     "index",
     "matmul",

@@ -6,12 +6,12 @@ use gradus_kernels::{Backend, Buffer, Layout, REFERENCE, View};
 use crate::gpu::{Arg, Gpu, assert_close, list, numbers};
 
 /// Images `[n, h, w, c]`, a kernel `[kh, kw, c / groups, o]`, and a window.
-struct Case {
-    images: [usize; 4],
-    kernel: [usize; 2],
-    filters: usize,
-    groups: usize,
-    window: Window,
+pub struct Case {
+    pub images: [usize; 4],
+    pub kernel: [usize; 2],
+    pub filters: usize,
+    pub groups: usize,
+    pub window: Window,
 }
 
 fn cases() -> Vec<Case> {
@@ -28,13 +28,13 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    fn output(&self) -> [usize; 4] {
+    pub fn output(&self) -> [usize; 4] {
         let [n, h, w, _] = self.images;
         let [oh, ow] = self.window.output([h, w], self.kernel).unwrap();
         [n, oh, ow, self.filters]
     }
 
-    fn sizes(&self) -> Arg {
+    pub fn sizes(&self) -> Arg {
         let ([n, h, w, c], [_, oh, ow, o]) = (self.images, self.output());
         let Window { stride, dilation, padding } = self.window;
         let [kh, kw] = self.kernel;
@@ -44,7 +44,7 @@ impl Case {
     }
 }
 
-fn len(shape: &[usize]) -> usize {
+pub fn len(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 

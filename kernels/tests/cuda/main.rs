@@ -2,6 +2,7 @@
 
 mod binary;
 mod conv;
+mod conv_tiles;
 mod copy;
 mod gpu;
 mod index;

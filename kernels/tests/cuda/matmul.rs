@@ -18,7 +18,7 @@ fn geometry(kernel: &str, batch: u32, m: u32, n: u32) -> ([u32; 3], [u32; 3]) {
     let (rows, columns) = (m.div_ceil(32), n.div_ceil(32));
     match kernel {
         "matmul_naive" => ([rows, columns, batch], [32, 32, 1]),
-        "matmul_128" | "matmul_bf16" => ([n.div_ceil(128), m.div_ceil(128), batch], [256, 1, 1]),
+        "matmul_128" | "matmul_bf16" | "matmul_tf32" => ([n.div_ceil(128), m.div_ceil(128), batch], [256, 1, 1]),
         _ => ([columns, rows, batch], [32, 32, 1]),
     }
 }
@@ -75,6 +75,30 @@ fn tensor_cores_multiply() {
         assert_close(&format!("{m} x {n} x {k}"), &gpu.get(to, m * n), &expected, 2e-6);
         assert_eq!(counters.bank_conflicts(), 0, "pieces are mixed so that matrices load without conflicts");
     }
+}
+
+/// With ten bits behind the point, halves away from 0.
+fn tf32(x: f32) -> f32 {
+    f32::from_bits(x.to_bits().wrapping_add(0x1000) & !0x1fff)
+}
+
+#[test]
+fn tensor_cores_multiply_single_precision() {
+    let mut gpu = Gpu::new("matmul_tensor");
+    for [m, n, k] in [[1, 4, 4], [128, 128, 64], [130, 132, 100], [16, 256, 48]] {
+        let (a, b) = (numbers(m * k, 8), numbers(k * n, 9));
+        let (left, right, to) = (gpu.put(&a), gpu.put(&b), gpu.room(4 * m * n));
+        let (grid, block) = geometry("matmul_tf32", 1, m as u32, n as u32);
+        let counters = gpu.launch("matmul_tf32", grid, block, list![left, right, to, m as u32, n as u32, k as u32]);
+        let rounded = [a, b].map(|x| x.into_iter().map(tf32).collect::<Vec<f32>>());
+        let expected = reference([1, m, n, k], &rounded[0], &rounded[1]);
+        assert_close(&format!("{m} x {n} x {k}"), &gpu.get(to, m * n), &expected, 2e-6);
+        assert_eq!(counters.bank_conflicts(), 0, "rows are mixed so that neither operand loads with conflicts");
+    }
+    // No number stays no number.
+    let (left, right, to) = (gpu.put(&[f32::NAN; 16]), gpu.put(&[1f32; 16]), gpu.room(64));
+    gpu.launch("matmul_tf32", [1; 3], [256, 1, 1], list![left, right, to, 4u32, 4u32, 4u32]);
+    assert!(gpu.get::<f32>(to, 16).iter().all(|x| x.is_nan()));
 }
 
 #[test]
