@@ -27,7 +27,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/emulator/src/driver.rs",
     "kernels/emulator/src/driver/load.rs",
     "kernels/emulator/src/driver/raw.rs",
-    "kernels/emulator/src/execute/fma.rs",
+    "kernels/emulator/src/execute/vector.rs",
     "kernels/emulator/tests/driver.rs",
     "kernels/src/buffer/memory.rs",
     "kernels/src/cpu/conv/channels.rs",

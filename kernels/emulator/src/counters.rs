@@ -1,6 +1,10 @@
 //! What decides speed on a GPU, counted.
 
+mod banks;
+
 use std::ops::AddAssign;
+
+pub(crate) use banks::{Places, Served, serve};
 
 /// Counts over a whole launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,22 +84,13 @@ impl Counters {
         self.global_sectors += sectors.chunk_by(|a, b| a == b).count() as u64;
     }
 
-    /// Counts an access of a warp to shared memory. Wide accesses go in phases of 128 bytes: half a warp with 8 bytes each,
-    /// a quarter with 16.
-    pub(crate) fn shared(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) {
+    /// Counts an access of a warp to shared memory: `bytes` at each of the addresses.
+    pub(crate) fn shared(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) -> Places {
+        let Served { turns, ideal, places } = serve(addresses, mask, bytes);
         self.shared_requests += 1;
-        let words = bytes.div_ceil(4);
-        let phase = 32 / words;
-        for first in (0..32).step_by(phase) {
-            let here = mask >> first & (u32::MAX >> (32 - phase));
-            if here != 0 {
-                self.shared_turns_ideal += 1;
-                self.shared_turns += turns(lanes(here).flat_map(|lane| {
-                    let word = addresses[first + lane] / 4;
-                    word..word + words as u64
-                }));
-            }
-        }
+        self.shared_turns += turns;
+        self.shared_turns_ideal += ideal;
+        places
     }
 }
 
@@ -126,26 +121,6 @@ pub(crate) fn lanes(mut mask: u32) -> impl Iterator<Item = usize> + Clone {
     })
 }
 
-/// The most different words that one of the 32 banks has to serve.
-fn turns(words: impl Iterator<Item = u64> + Clone) -> u64 {
-    let mut seen = [u64::MAX; 32];
-    let conflict = words.clone().any(|word| {
-        let first = &mut seen[word as usize % 32];
-        let other = *first != u64::MAX && *first != word;
-        *first = word;
-        other
-    });
-    if !conflict {
-        return 1;
-    }
-    let mut words: Vec<u64> = words.collect();
-    words.sort_unstable();
-    words.dedup();
-    let mut load = [0; 32];
-    words.iter().for_each(|&word| load[word as usize % 32] += 1);
-    load.into_iter().max().unwrap_or(1)
-}
-
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
@@ -160,12 +135,6 @@ mod tests {
         counters.global_sectors
     }
 
-    fn shared(address: impl Fn(u64) -> u64, mask: u32, bytes: usize) -> u64 {
-        let mut counters = Counters::default();
-        counters.shared(&std::array::from_fn(|lane| address(lane as u64)), mask, bytes);
-        counters.shared_turns
-    }
-
     #[test]
     fn sectors_are_counted_once() {
         assert_eq!(sectors(|lane| 4 * lane, 4), 4);
@@ -173,16 +142,5 @@ mod tests {
         assert_eq!(sectors(|lane| 4 * (lane % 2) * 1000, 4), 2);
         assert_eq!(sectors(|lane| 128 * lane, 4), 32);
         assert_eq!(sectors(|lane| 16 * lane, 16), 16);
-    }
-
-    #[test]
-    fn banks_serve_a_word_a_turn() {
-        assert_eq!(shared(|lane| 4 * lane, u32::MAX, 4), 1);
-        assert_eq!(shared(|_| 64, u32::MAX, 4), 1, "one word goes to all");
-        assert_eq!(shared(|lane| 8 * lane, u32::MAX, 4), 2);
-        assert_eq!(shared(|lane| 128 * lane, u32::MAX, 4), 32);
-        assert_eq!(shared(|lane| 132 * lane, u32::MAX, 4), 1, "a padded column");
-        assert_eq!(shared(|lane| 16 * lane, u32::MAX, 16), 4, "four phases of 128 bytes");
-        assert_eq!(shared(|lane| 128 * lane, 0b101, 4), 2);
     }
 }

@@ -4,15 +4,15 @@ mod access;
 mod arithmetic;
 mod convert;
 mod copies;
-mod fma;
 mod math;
 mod numbers;
 mod tensor;
 mod together;
+mod vector;
 
 use crate::block::{Block, Done};
 use crate::isa::{Logic, Op, Space, Type};
-use crate::warp::Warp;
+use crate::warp::{Warp, Word};
 
 /// Generic addresses of shared memory begin here.
 const SHARED_WINDOW: u64 = 0x7100_0000_0000_0000;
@@ -45,8 +45,8 @@ impl<'a> Block<'a> {
             }
             Op::Load { space, ty, d, address } => return self.load(warp, (*space, *ty, line), d, *address, mask),
             Op::Store { space, ty, address, a } => return self.store(warp, (*space, *ty, line), *address, a, mask),
-            Op::Move { ty, d, a } if ty.size() == 8 => warp.write(*d, mask, &warp.row::<u64>(*a)),
-            Op::Move { d, a, .. } => warp.write(*d, mask, &warp.row::<u32>(*a)),
+            Op::Move { ty, d, a } if ty.size() == 8 => warp.put(*d, mask, &{ *u64::row(warp, *a) }),
+            Op::Move { d, a, .. } => warp.put(*d, mask, &{ *u32::row(warp, *a) }),
             Op::Compare { op, ty, d, a, b, with } => {
                 let mut holds = arithmetic::compare(warp, *op, *ty, [*a, *b]);
                 if let Some((logic, other)) = with {
@@ -57,14 +57,7 @@ impl<'a> Block<'a> {
             Op::MulWide { ty, d, a, b, c } => arithmetic::mul_wide(warp, mask, *ty, *d, [*a, *b], *c),
             Op::Unary { op, ty, d, a } => arithmetic::unary(warp, mask, *op, *ty, *d, *a),
             Op::Select { ty, d, a, b, which } => {
-                let which = warp.predicate(*which);
-                if ty.size() == 8 {
-                    let (a, b) = (warp.row::<u64>(*a), warp.row::<u64>(*b));
-                    warp.write(*d, mask, &pick(which, &a, &b));
-                } else {
-                    let (a, b) = (warp.row::<u32>(*a), warp.row::<u32>(*b));
-                    warp.write(*d, mask, &pick(which, &a, &b));
-                }
+                arithmetic::select(warp, mask, *ty, *d, [*a, *b], warp.predicate(*which));
             }
             Op::Convert { how, d, a } => convert::convert(warp, mask, *how, *d, *a),
             Op::ConvertPair { to, d, a, b } => convert::pair(warp, mask, *to, *d, [*a, *b]),
@@ -72,7 +65,7 @@ impl<'a> Block<'a> {
                 let row = warp.row::<u32>(*a).map(convert::tf32);
                 warp.write(*d, mask, &row);
             }
-            Op::Insert { ty, d, a, b, c, len } => arithmetic::insert(warp, mask, *ty, *d, [*a, *b], [*c, *len]),
+            Op::Insert { ty, d, a, b, c, len } => arithmetic::insert(warp, mask, *ty, *d, [*a, *b, *c, *len]),
             Op::Pack { each, d, parts } => {
                 let mut whole = [0u64; 32];
                 for (part, &operand) in parts.iter().enumerate() {
@@ -111,6 +104,7 @@ impl<'a> Block<'a> {
             }
             Op::LoadParam { ty, d, offset } => return self.load_param(warp, *ty, d, *offset, mask),
             Op::Atomic { .. } => return self.atomic(warp, op, line, mask),
+            Op::Fence => {}
             Op::WarpBarrier { members } => {
                 self.members("bar.warp.sync", &warp.row(*members), mask)?;
                 warp.epoch += 1;
@@ -146,8 +140,4 @@ fn combine(op: Logic, a: u32, b: u32) -> u32 {
         Logic::Or => a | b,
         Logic::Xor => a ^ b,
     }
-}
-
-fn pick<T: Copy>(which: u32, a: &[T; 32], b: &[T; 32]) -> [T; 32] {
-    std::array::from_fn(|lane| if which >> lane & 1 == 1 { a[lane] } else { b[lane] })
 }

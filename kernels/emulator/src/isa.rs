@@ -213,6 +213,8 @@ pub enum Op {
     Exit,
     /// All threads of the block wait for each other.
     Barrier,
+    /// What the thread wrote is seen by others before what it writes later. Memory without caches has this by itself.
+    Fence,
     /// The named lanes of the warp wait for each other.
     WarpBarrier {
         members: Operand,

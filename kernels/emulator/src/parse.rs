@@ -6,6 +6,7 @@ mod arithmetic;
 mod kernel;
 mod memory;
 mod operands;
+mod rows;
 mod statements;
 mod warp;
 
@@ -59,6 +60,8 @@ pub struct Kernel {
     pub code: Vec<Instruction>,
     /// How many registers of up to 32 bits, of 64 bits, and predicates there are.
     pub registers: [usize; 3],
+    /// What stands in the registers behind these.
+    pub(crate) filled: rows::Filled,
 }
 
 /// A variable of the module, in global memory.

@@ -1,5 +1,6 @@
 //! A block's shared memory, with a mark of who wrote and who read each word since the last barrier.
 
+use crate::counters::Places;
 use crate::fault::FaultKind;
 use crate::isa::Space;
 use crate::memory::Access;
@@ -58,6 +59,7 @@ impl Mark {
     }
 
     /// Adds another reader.
+    #[inline]
     fn join(&mut self, by: Toucher, bytes: u8) {
         if self.epoch != by.epoch || self.bytes & bytes == 0 {
             *self = Self::of(by, bytes, Access::Read);
@@ -101,6 +103,12 @@ impl Shared {
 
     pub fn holds(&self, address: u64, bytes: usize) -> bool {
         address.checked_add(bytes as u64).is_some_and(|end| end <= self.bytes as u64)
+    }
+
+    /// A word, by its number.
+    #[inline(always)]
+    pub fn word(&self, number: usize) -> u32 {
+        self.words[number]
     }
 
     /// 1, 2, 4 or 8 bytes at an aligned place.
@@ -165,6 +173,44 @@ impl Shared {
         word.write = Mark::of(by, mask, access);
         word.written |= mask;
         Ok(())
+    }
+
+    /// Notes the reads of a warp, each place with the lanes that read it, and says whether nothing is wrong with them. If
+    /// something is, `touch` finds it, lane by lane.
+    pub fn read_places(&mut self, places: &Places, bytes: usize, lane_0: Toucher) -> bool {
+        let epoch = lane_0.epoch;
+        places.iter().all(|(address, lanes)| {
+            if !self.holds(address, bytes) {
+                return false;
+            }
+            let first = address as usize / 4;
+            let who = if lanes.is_power_of_two() { Who::One } else { Who::Warp };
+            let by = Toucher { thread: lane_0.thread + (31 - lanes.leading_zeros()) as u16, ..lane_0 };
+            self.marks[first..first + bytes / 4].iter_mut().all(|word| {
+                let is_read = word.read.epoch == epoch && word.read.bytes != 0;
+                // Once several warps have read a word it stays so until the next barrier.
+                if !(is_read && word.read.who == Who::Block && word.read.bytes == 15) {
+                    if is_read {
+                        word.read.join(by, 15);
+                        if who == Who::Warp && word.read.who == Who::One {
+                            word.read.who = who;
+                        }
+                    } else {
+                        word.read = Mark { who, ..Mark::of(by, 15, Access::Read) };
+                    }
+                }
+                word.written == 15 && word.in_flight == 0 && word.write.epoch != epoch
+            })
+        })
+    }
+
+    /// As `read_places` for writes, each to a place of its own.
+    pub fn write_places(&mut self, places: &Places, bytes: usize, lane_0: Toucher) -> bool {
+        places.iter().all(|(address, lanes)| {
+            let by = Toucher { thread: lane_0.thread + lanes.trailing_zeros() as u16, ..lane_0 };
+            let is_one = lanes.is_power_of_two() && self.holds(address, bytes);
+            is_one && self.touch(address as usize, bytes, Access::Write, by).is_ok()
+        })
     }
 
     /// Notes that an asynchronous copy is on its way to whole words.

@@ -89,8 +89,16 @@ fn arithmetic_is_that_of_ptxas() {
     let mut memory = Memory::default();
     let out = memory.allocate(8 * cases.len() as u64).unwrap();
     let args: [&[u8]; 1] = [&out.to_le_bytes()];
-    let launch = Launch::new(&module, module.kernel("fold").unwrap(), [1; 3], [1; 3], &args).unwrap();
-    launch.run(&mut memory).unwrap();
+    // With all lanes of a warp, and with some: the two are written in different ways.
+    for threads in [32, 3] {
+        let launch = Launch::new(&module, module.kernel("fold").unwrap(), [1; 3], [threads, 1, 1], &args).unwrap();
+        launch.run(&mut memory).unwrap();
+        compare(&cases, &memory, out);
+    }
+    assert!(cases.len() > 1500, "only {} cases were read", cases.len());
+}
+
+fn compare(cases: &[Case], memory: &Memory, out: u64) {
     let mut wrong: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (at, case) in cases.iter().enumerate() {
         let mut bits = [0; 8];
@@ -103,5 +111,4 @@ fn arithmetic_is_that_of_ptxas() {
     }
     let count: usize = wrong.values().map(Vec::len).sum();
     assert!(wrong.is_empty(), "{count} of {} cases are wrong: {wrong:#?}", cases.len());
-    assert!(cases.len() > 1500, "only {} cases were read", cases.len());
 }

@@ -11,8 +11,13 @@ fn refusal(text: &str) -> ParseError {
 
 #[test]
 fn unknown_instructions_and_modifiers_are_refused() {
-    let known =
-        ["add.f32 %f0, %f1, %f2;", "ld.global.nc.v4.f32 {%f0, %f1, %f2, %f3}, [%x];", "cvt.rn.f32.s32 %f0, %r0;"];
+    let known = [
+        "add.f32 %f0, %f1, %f2;",
+        "ld.global.nc.v4.f32 {%f0, %f1, %f2, %f3}, [%x];",
+        "cvt.rn.f32.s32 %f0, %r0;",
+        "membar.gl;",
+        "fence.acq_rel.gpu;",
+    ];
     for instruction in known {
         Module::parse(&module(instruction)).unwrap();
     }
@@ -36,7 +41,8 @@ fn unknown_instructions_and_modifiers_are_refused() {
         "atom.global.add.f16 %h0, [%x], %h1;",
         "atom.acquire.global.add.u32 %r0, [%x], %r1;",
         "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f0,%f1,%f2,%f3}, {%r0,%r1}, {%r2}, {%f0,%f1,%f2,%f3};",
-        "membar.gl;",
+        "membar;",
+        "fence.proxy.async;",
         "call.uni helper;",
         "trap;",
     ];

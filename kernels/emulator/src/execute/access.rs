@@ -1,12 +1,14 @@
 //! Loads, stores and atomics, each access checked.
 
+mod whole;
+
 use crate::block::{Block, Done, wrong};
-use crate::counters::lanes;
+use crate::counters::{Places, lanes};
 use crate::fault::FaultKind;
 use crate::isa::{Address, Atomic, Op, Operand, Register, Space, Type};
 use crate::memory::{self, Access};
 use crate::shared;
-use crate::warp::{Lane, Warp};
+use crate::warp::{Lane, Warp, Word, row_of};
 
 use super::numbers::Number;
 use super::resolve;
@@ -34,7 +36,11 @@ impl<'a> Block<'a> {
     ) -> Done {
         let (size, bytes) = (ty.size(), ty.size() * d.len());
         let addresses = self.addresses(warp, at);
-        self.count(space, &addresses, mask, bytes);
+        let places = self.count(space, &addresses, mask, bytes);
+        let whole = whole::Access { space, addresses: &addresses, mask, size, bytes, line, places: &places };
+        if self.load_whole(warp, d, whole) {
+            return Ok(());
+        }
         let mut rows = [[0u64; 32]; 4];
         for lane in lanes(mask) {
             let spot = self.spot(warp, (space, line), lane, addresses[lane], bytes, Access::Read)?;
@@ -63,7 +69,11 @@ impl<'a> Block<'a> {
     ) -> Done {
         let (size, bytes) = (ty.size(), ty.size() * a.len());
         let addresses = self.addresses(warp, at);
-        self.count(space, &addresses, mask, bytes);
+        let places = self.count(space, &addresses, mask, bytes);
+        let whole = whole::Access { space, addresses: &addresses, mask, size, bytes, line, places: &places };
+        if self.store_whole(warp, a, whole) {
+            return Ok(());
+        }
         let mut rows = [[0u64; 32]; 4];
         rows.iter_mut().zip(a).for_each(|(row, &operand)| *row = warp.row(operand));
         for lane in lanes(mask) {
@@ -115,22 +125,28 @@ impl<'a> Block<'a> {
         match at.base {
             // Addresses of 32 bits stay so.
             Operand::Register(Register::Narrow(_)) => {
-                warp.row::<u32>(at.base).map(|base| u64::from(base.wrapping_add(at.offset as u32)))
+                let base = u32::row(warp, at.base);
+                row_of(|lane| u64::from(base[lane].wrapping_add(at.offset as u32)))
             }
-            base => warp.row::<u64>(base).map(|base| base.wrapping_add_signed(at.offset)),
+            base => {
+                let base = u64::row(warp, base);
+                row_of(|lane| base[lane].wrapping_add_signed(at.offset))
+            }
         }
     }
 
-    fn count(&mut self, space: Space, addresses: &[u64; 32], mask: u32, bytes: usize) {
+    /// Counts an access, and gives its places if it is to shared memory.
+    fn count(&mut self, space: Space, addresses: &[u64; 32], mask: u32, bytes: usize) -> Places {
         let space = match space {
             Space::Generic => resolve(addresses[mask.trailing_zeros() as usize]).0,
             space => space,
         };
         match space {
+            Space::Shared => return self.counters.shared(addresses, mask, bytes),
             Space::Global => self.counters.global(addresses, mask, bytes),
-            Space::Shared => self.counters.shared(addresses, mask, bytes),
             Space::Local | Space::Generic => {}
         }
+        Places::none()
     }
 
     /// Checks an access and notes it.

@@ -4,15 +4,15 @@ use half::{bf16, f16};
 
 use super::numbers::Canonical;
 use crate::isa::{Conversion, Operand, Register, Rounding, Type};
-use crate::warp::{Lane, Warp};
+use crate::warp::{Lane, Warp, row_of};
 
 pub(super) fn convert(warp: &mut Warp, mask: u32, how: Conversion, d: Register, a: Operand) {
     let bits = warp.row::<u64>(a);
     let row: [u64; 32] = match (how.from.is_float(), how.to.is_float()) {
-        (false, false) => bits.map(|bits| cut(how.to, cut(how.from, bits))),
-        (false, true) => bits.map(|bits| from_integer(how, cut(how.from, bits))),
-        (true, false) => bits.map(|bits| cut(how.to, to_integer(how, float(how.from, bits)))),
-        (true, true) => bits.map(|bits| between_floats(how, bits)),
+        (false, false) => row_of(|lane| cut(how.to, cut(how.from, bits[lane]))),
+        (false, true) => row_of(|lane| from_integer(how, cut(how.from, bits[lane]))),
+        (true, false) => row_of(|lane| cut(how.to, to_integer(how, float(how.from, bits[lane])))),
+        (true, true) => row_of(|lane| between_floats(how, bits[lane])),
     };
     warp.write(d, mask, &row);
 }
@@ -104,7 +104,7 @@ fn half_bits(to: Type, x: f32) -> u16 {
 pub(super) fn pair(warp: &mut Warp, mask: u32, to: Type, d: Register, [a, b]: [Operand; 2]) {
     let (a, b) = (warp.row::<f32>(a), warp.row::<f32>(b));
     let half = |x: f32| u32::from(half_bits(to, x));
-    let row: [u32; 32] = std::array::from_fn(|lane| half(a[lane]) << 16 | half(b[lane]));
+    let row: [u32; 32] = row_of(|lane| half(a[lane]) << 16 | half(b[lane]));
     warp.write(d, mask, &row);
 }
 

@@ -3,11 +3,9 @@
 use super::numbers::Canonical;
 use crate::isa::Unary;
 
-/// The function of single precision; those of all types are elsewhere.
+/// The function of single precision, if it is one that the processor has no instruction for.
 pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
     match op {
-        Unary::Rcp => |x| (1.0 / x).canonical(),
-        Unary::Sqrt => |x| x.sqrt().canonical(),
         Unary::Rsqrt => |x| ((1.0 / f64::from(x).sqrt()) as f32).canonical(),
         Unary::Sin => |x| (libm::sin(f64::from(flush(x))) as f32).canonical(),
         Unary::Cos => |x| (libm::cos(f64::from(flush(x))) as f32).canonical(),
@@ -17,7 +15,15 @@ pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
         Unary::RcpFlush => |x| flush(1.0 / flush(x)).canonical(),
         Unary::Lg2Flush => |x| flush(libm::log2(f64::from(flush(x))) as f32).canonical(),
         Unary::Ex2Flush => |x| flush(libm::exp2(f64::from(flush(x))) as f32).canonical(),
-        Unary::RsqrtFlush | Unary::Neg | Unary::Abs | Unary::Not | Unary::Popc | Unary::Clz | Unary::Brev => {
+        Unary::Rcp
+        | Unary::Sqrt
+        | Unary::RsqrtFlush
+        | Unary::Neg
+        | Unary::Abs
+        | Unary::Not
+        | Unary::Popc
+        | Unary::Clz
+        | Unary::Brev => {
             unreachable!("{op:?} is no function of single precision alone")
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::operands::{Operands, Scope};
+use super::rows::{Filled, fill};
 use super::statements::{Statement, Statements};
 use super::{Declared, Kernel, Names, Param, ParseError, arithmetic, memory, warp};
 use crate::isa::{Instruction, Op, Register, Type};
@@ -219,6 +220,11 @@ impl<'a> Reader<'a> {
             let to = self.labels.get(&label).ok_or_else(|| statement.wrong(format!("there is no label {label}")))?;
             self.code[at].op = Op::Branch { target: *to };
         }
+        let mut filled = Filled::default();
+        for instruction in &mut self.code {
+            let filled = fill(&mut instruction.op, self.registers, &mut filled);
+            filled.map_err(|reason| ParseError { line: instruction.line, reason, text: name.clone() })?;
+        }
         // A kernel may end without saying so.
         let line = self.code.last().map_or(0, |last| last.line);
         self.code.push(Instruction { op: Op::Exit, guard: None, line, source: self.source });
@@ -231,6 +237,7 @@ impl<'a> Reader<'a> {
             local_bytes: self.local_bytes,
             code: self.code,
             registers: self.registers,
+            filled,
         })
     }
 }

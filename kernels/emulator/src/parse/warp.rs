@@ -13,6 +13,7 @@ pub(super) fn decode(words: &[&str], o: &mut Operands) -> Option<Result<Op, Stri
             Ok(other) => Err(format!("the emulator knows the barrier 0, not {other}")),
             Err(missing) => Err(missing),
         }),
+        ["membar", "cta" | "gl" | "sys"] | ["fence", "sc" | "acq_rel", "cta" | "gpu" | "sys"] => Some(Ok(Op::Fence)),
         ["bar", "warp", "sync"] => Some((|| Ok(Op::WarpBarrier { members: o.a(B32)? }))()),
         ["shfl", "sync", name, "b32"] => {
             let how = match name {

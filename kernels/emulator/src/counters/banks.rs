@@ -1,0 +1,147 @@
+//! How the banks of shared memory serve an access of a warp.
+
+use super::lanes;
+
+/// Places that lanes ask for, each once, as far as that is cheap to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    list: [(u64, u32); 32],
+    len: usize,
+}
+
+impl Places {
+    fn push(&mut self, address: u64, lanes: u32) {
+        self.list[self.len] = (address, lanes);
+        self.len += 1;
+    }
+
+    pub fn none() -> Self {
+        Self { list: [(0, 0); 32], len: 0 }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The addresses, each with the lanes that ask for it.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.list[..self.len].iter().copied()
+    }
+}
+
+/// An access of a warp.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served {
+    /// The turns that it takes: a bank serves one word a turn.
+    pub turns: u64,
+    /// The turns without conflicts.
+    pub ideal: u64,
+    /// What is asked for; empty if banks conflict or an address is not aligned.
+    pub places: Places,
+}
+
+/// The lanes of half a warp or less that are served together, if no two ask a bank for different words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Phase {
+    /// By the number of its banks, the word, pair or four of words that is asked for.
+    units: [u64; 32],
+    /// Which of them are.
+    used: u32,
+}
+
+/// Wide accesses go in phases of 128 bytes: half a warp with 8 bytes each, a quarter with 16.
+pub(crate) fn serve(addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
+    let words = bytes.div_ceil(4);
+    let (phase, shift) = (32 / words, 2 + words.trailing_zeros());
+    let mut served = Served { turns: 0, ideal: 0, places: Places::none() };
+    // Smaller ones share words, and are not told apart.
+    let mut is_plain = bytes >= 4;
+    // The phase before, whose places are not listed yet, and who asks for each.
+    let mut before = Phase { units: [0; 32], used: 0 };
+    let mut who = [0u32; 32];
+    for first in (0..32).step_by(phase) {
+        let here = mask >> first & (u32::MAX >> (32 - phase));
+        if here == 0 {
+            continue;
+        }
+        served.ideal += 1;
+        let mut now = Phase { units: [0; 32], used: 0 };
+        let mut asks = [0u32; 32];
+        let mut conflict = false;
+        for lane in lanes(here) {
+            let address = addresses[first + lane];
+            let unit = address >> shift;
+            let bank = unit as usize % phase;
+            conflict |= !address.is_multiple_of(bytes as u64) || now.used >> bank & 1 == 1 && now.units[bank] != unit;
+            now.units[bank] = unit;
+            now.used |= 1 << bank;
+            asks[bank] |= 1 << (first + lane);
+        }
+        if conflict {
+            is_plain = false;
+            served.turns += turns(lanes(here).flat_map(|lane| {
+                let word = addresses[first + lane] / 4;
+                word..word + words as u64
+            }));
+            continue;
+        }
+        served.turns += 1;
+        if now == before {
+            who.iter_mut().zip(asks).for_each(|(who, asks)| *who |= asks);
+        } else {
+            lanes(before.used).for_each(|bank| served.places.push(before.units[bank] << shift, who[bank]));
+            (before, who) = (now, asks);
+        }
+    }
+    lanes(before.used).for_each(|bank| served.places.push(before.units[bank] << shift, who[bank]));
+    if !is_plain {
+        served.places.len = 0;
+    }
+    served
+}
+
+/// The most different words that one of the 32 banks has to serve.
+fn turns(words: impl Iterator<Item = u64>) -> u64 {
+    let mut words: Vec<u64> = words.collect();
+    words.sort_unstable();
+    words.dedup();
+    let mut load = [0; 32];
+    words.iter().for_each(|&word| load[word as usize % 32] += 1);
+    load.into_iter().max().unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: impl Fn(u64) -> u64, mask: u32, bytes: usize) -> Served {
+        serve(&std::array::from_fn(|lane| address(lane as u64)), mask, bytes)
+    }
+
+    fn shared(address: impl Fn(u64) -> u64, mask: u32, bytes: usize) -> u64 {
+        at(address, mask, bytes).turns
+    }
+
+    #[test]
+    fn banks_serve_a_word_a_turn() {
+        assert_eq!(shared(|lane| 4 * lane, u32::MAX, 4), 1);
+        assert_eq!(shared(|_| 64, u32::MAX, 4), 1, "one word goes to all");
+        assert_eq!(shared(|lane| 8 * lane, u32::MAX, 4), 2);
+        assert_eq!(shared(|lane| 128 * lane, u32::MAX, 4), 32);
+        assert_eq!(shared(|lane| 132 * lane, u32::MAX, 4), 1, "a padded column");
+        assert_eq!(shared(|lane| 16 * lane, u32::MAX, 16), 4, "four phases of 128 bytes");
+        assert_eq!(shared(|lane| 128 * lane, 0b101, 4), 2);
+        assert_eq!(shared(|lane| 2 * lane, u32::MAX, 2), 1, "two lanes share a word");
+    }
+
+    #[test]
+    fn places_are_listed_with_all_who_ask() {
+        let list = |served: Served| served.places.iter().collect::<Vec<_>>();
+        assert_eq!(list(at(|lane| 4 * (lane / 16), u32::MAX, 4)), [(0, 0xffff), (4, 0xffff_0000)]);
+        assert_eq!(list(at(|lane| 16 * (lane % 2), u32::MAX, 16)), [(0, 0x5555_5555), (16, 0xaaaa_aaaa)]);
+        let columns = list(at(|lane| 16 * (lane / 8), 0x00ff_00ff, 16));
+        assert_eq!(columns, [(0, 0xff), (32, 0x00ff_0000)]);
+        assert_eq!(list(at(|lane| 8 * lane, u32::MAX, 4)), [], "banks conflict");
+        assert_eq!(list(at(|_| 2, 1, 4)), [], "not aligned");
+    }
+}
