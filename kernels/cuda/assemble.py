@@ -8,17 +8,28 @@
 No GPU is needed, and nothing here is a time: registers and spills say how many blocks fit on a multiprocessor, and the machine code of
 an inner loop says which share of its instructions multiply.
 """
-import collections, glob, os, re, subprocess, sys, tempfile
+import collections, concurrent.futures, glob, os, re, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # ptxas 12.9 is the last one for 7.0.
 ARCHITECTURES = {70: "cuda_nvcc", **{arch: "cu13" for arch in (75, 80, 86, 89, 90, 100, 120)}}
 # What must hold for a kernel from sm_75 on: the most registers, and the least share of the inner loop that multiplies. An HMMA does
-# the work of 64 FFMA, so that a smaller share of them goes as far.
-# `matmul_64` has the loads of ragged edges in its loop too, narrow ones, which are branched around elsewhere.
-WANTED = {"matmul_128": (128, "FFMA", 0.85), "matmul_64": (85, "FFMA", 0.4), "matmul_bf16": (128, "HMMA", 0.16)}
-RAGGED = {"matmul_64"}
-
+# the work of 64 FFMA, so that a smaller share of them goes as far. The shares are those of all instructions in the loop; kernels for
+# ragged edges and for images jump over many of them.
+WANTED = {
+    "matmul_128": (128, "FFMA", 0.85),
+    "matmul_wide_nn": (128, "FFMA", 0.85),
+    "matmul_wide_nt": (128, "FFMA", 0.85),
+    "matmul_wide_tn": (128, "FFMA", 0.85),
+    "matmul_64": (85, "FFMA", 0.55),
+    "conv2d_tiles": (85, "FFMA", 0.3),
+    "conv2d_tiles_grad_input": (85, "FFMA", 0.17),
+    "conv2d_tiles_grad_weight": (85, "FFMA", 0.3),
+    "matmul_bf16": (128, "HMMA", 0.16),
+    "matmul_tf32": (128, "HMMA", 0.1),
+}
+# Those whose loop has loads narrower than 128 bits: at edges, and of single elements for tensor cores.
+NARROW = {"matmul_64", "conv2d_tiles", "conv2d_tiles_grad_input", "conv2d_tiles_grad_weight", "matmul_tf32"}
 
 def tool(folder, name):
     for path in sys.path:
@@ -58,38 +69,44 @@ def inner_loop(sass, kernel, multiply):
     return collections.Counter(re.match(r"[A-Z0-9]+", name).group(0) for name in instructions[start:end]), instructions[start:end]
 
 
+def assemble(path, arch):
+    """What is printed about a file for an architecture, and what is wrong with it."""
+    said, complaints = [], []
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
+        command = [tool(ARCHITECTURES[arch], "ptxas"), "-v", f"-arch=sm_{arch}", path, "-o", cubin.name]
+        report = subprocess.run(command, capture_output=True, text=True)
+        if report.returncode:
+            return said, [f"{os.path.basename(path)} for sm_{arch}: {report.stderr.strip()}"]
+        used = resources(report.stderr)
+        # The disassembler knows 7.5 and later.
+        kernels = [name for name in WANTED if name in used and arch > 70]
+        command = [tool("cu13", "nvdisasm"), "-c", cubin.name]
+        sass = subprocess.run(command, capture_output=True, text=True).stdout if kernels else ""
+    for name, (registers, spills) in used.items():
+        # 7.0 has no room for the addresses of matmul_128 beside its 64 sums: known, and left.
+        if spills and arch > 70:
+            complaints.append(f"{name} for sm_{arch} spills {spills} bytes")
+    for name in kernels:
+        most, multiply, least = WANTED[name]
+        counts, loop = inner_loop(sass, name, multiply)
+        share = counts[multiply] / len(loop)
+        narrow = [op for op in loop if re.match(r"LD[SG]($|\.)", op) and ".128" not in op]
+        said.append(f"{name} sm_{arch}: {used[name][0]} registers, {used[name][1]} bytes of spills, "
+                    f"inner loop of {len(loop)}: {share:.1%} {multiply}, {len(narrow)} loads narrower than 128 bits")
+        if used[name][0] > most or share < least or (narrow and name not in NARROW):
+            complaints.append(f"{name} for sm_{arch}: at most {most} registers, {least:.0%} {multiply} and 128-bit loads are wanted")
+    return said, complaints
+
+
 def main():
-    complaints = []
-    nvdisasm = tool("cu13", "nvdisasm")
-    for path in sorted(glob.glob(f"{HERE}/ptx/*.ptx")):
-        lowest = int(re.search(r"\.target sm_(\d+)", open(path).read()).group(1))
-        for arch, folder in ARCHITECTURES.items():
-            if arch < lowest:
-                continue
-            with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
-                command = [tool(folder, "ptxas"), "-v", f"-arch=sm_{arch}", path, "-o", cubin.name]
-                report = subprocess.run(command, capture_output=True, text=True)
-                if report.returncode:
-                    complaints.append(f"{os.path.basename(path)} for sm_{arch}: {report.stderr.strip()}")
-                    continue
-                used = resources(report.stderr)
-                # The disassembler knows 7.5 and later.
-                kernels = [name for name in WANTED if name in used and arch > 70]
-                sass = subprocess.run([nvdisasm, "-c", cubin.name], capture_output=True, text=True).stdout if kernels else ""
-            for name, (registers, spills) in used.items():
-                # 7.0 has no room for the addresses of matmul_128 beside its 64 sums: known, and left.
-                if spills and arch > 70:
-                    complaints.append(f"{name} for sm_{arch} spills {spills} bytes")
-            for name in kernels:
-                most, multiply, least = WANTED[name]
-                counts, loop = inner_loop(sass, name, multiply)
-                share = counts[multiply] / len(loop)
-                narrow = [op for op in loop if re.match(r"LD[SG]($|\.)", op) and ".128" not in op]
-                print(f"{name} sm_{arch}: {used[name][0]} registers, {used[name][1]} bytes of spills, "
-                      f"inner loop of {len(loop)}: {share:.1%} {multiply}, {len(narrow)} loads narrower than 128 bits")
-                if used[name][0] > most or share < least or (narrow and name not in RAGGED):
-                    complaints.append(f"{name} for sm_{arch}: at most {most} registers, {least:.0%} {multiply} and 128-bit loads are wanted")
-    sys.exit("\n".join(complaints) or 0)
+    lowest = lambda path: int(re.search(r"\.target sm_(\d+)", open(path).read()).group(1))
+    paths = sorted(glob.glob(f"{HERE}/ptx/*.ptx"))
+    jobs = [(path, arch) for path in paths for arch in ARCHITECTURES if arch >= lowest(path)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = list(pool.map(lambda job: assemble(*job), jobs))
+    for said, _ in answers:
+        print("\n".join(said), end="\n" if said else "")
+    sys.exit("\n".join(complaint for _, complaints in answers for complaint in complaints) or 0)
 
 
 main()

@@ -170,6 +170,12 @@ struct Finish {
     __device__ __forceinline__ void write(R* c, u64 at, u32 column, R sum) const {
         c[at] = finished(accumulate ? c[at] : R(0), column, sum);
     }
+    // The same for four neighbours from `column` on, at an address that is a multiple of 16 bytes.
+    __device__ __forceinline__ void write_four(float* c, u32 column, float4 sum) const {
+        float4 old = accumulate ? *(const float4*)c : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        *(float4*)c = make_float4(finished(old.x, column, sum.x), finished(old.y, column + 1, sum.y),
+                                  finished(old.z, column + 2, sum.z), finished(old.w, column + 3, sum.w));
+    }
 };
 
 // Tiles of 64 x 64 of a product, of which each of 256 threads computes 4 x 4. The sum is taken in slices of 16. An operand is seen as
@@ -216,25 +222,29 @@ __device__ __forceinline__ void tile_product(const Left& rows, const Right& colu
                                              u32 top, u32 start, const Finish<float>& finish) {
     // Two slices of both operands, and at last the sums.
     __shared__ __align__(16) float room[4 * SLICE * TILE_64];
-    float *left = room, *right = room + 2 * SLICE * TILE_64;
     u32 y = own_row(), x = own_column();
     float sum[4][4] = {};
     float4 next_left = rows.bring(begin, end), next_right = columns.bring(begin, end);
     for (u32 first = begin, now = 0; first < end; first += SLICE, now ^= SLICE * TILE_64) {
-        keep(left + now, rows.across, next_left);
-        keep(right + now, columns.across, next_right);
+        float *left = room + now, *right = room + 2 * SLICE * TILE_64 + now;
+        keep(left, rows.across, next_left);
+        keep(right, columns.across, next_right);
         __syncthreads();
         // The next slice is on its way while this one is multiplied. It goes to the other half, which all have left before the barrier.
         next_left = rows.bring(first + SLICE, end);
         next_right = columns.bring(first + SLICE, end);
 #pragma unroll
-        for (u32 i = 0; i < SLICE; ++i) {
-            float row[4], column[4];
-            *(float4*)row = *(float4*)&left[now + mixed(i, y)];
-            *(float4*)column = *(float4*)&right[now + mixed(i, x)];
+        for (u32 i = 0; i < SLICE; i += 4) {
+            const float *of_left = left + mixed(i, y), *of_right = right + mixed(i, x);
 #pragma unroll
-            for (u32 q = 0; q < 16; ++q) {
-                sum[q / 4][q % 4] = fmaf(row[q / 4], column[q % 4], sum[q / 4][q % 4]);
+            for (int place = 0; place < 4; ++place) {
+                float row[4], column[4];
+                *(float4*)row = *(const float4*)&of_left[place * TILE_64];
+                *(float4*)column = *(const float4*)&of_right[place * TILE_64];
+#pragma unroll
+                for (u32 q = 0; q < 16; ++q) {
+                    sum[q / 4][q % 4] = fmaf(row[q / 4], column[q % 4], sum[q / 4][q % 4]);
+                }
             }
         }
     }
@@ -260,11 +270,8 @@ __device__ __forceinline__ void tile_product(const Left& rows, const Right& colu
     for (u32 line = threadIdx.x / 16; line < TILE_64; line += 16) {
         u32 row = top + line;
         if (row < m && column < n) {
-            float4* at = (float4*)&c[(u64)row * n + column];
-            float4 four = *(const float4*)&room[line * TILE_64 + threadIdx.x % 16 * 4];
-            float4 old = finish.accumulate ? *at : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-            *at = make_float4(finish.finished(old.x, column, four.x), finish.finished(old.y, column + 1, four.y),
-                              finish.finished(old.z, column + 2, four.z), finish.finished(old.w, column + 3, four.w));
+            const float* from = &room[line * TILE_64 + threadIdx.x % 16 * 4];
+            finish.write_four(&c[(u64)row * n + column], column, *(const float4*)from);
         }
     }
 }
@@ -290,10 +297,11 @@ struct Side {
         }
         float4 four;
         float* each = &four.x;
+        i64 step = across ? line : along;
+        u32 left = across ? (i < end ? lines - min(at, lines) : 0) : (at < lines ? end - min(i, end) : 0);
 #pragma unroll
-        for (u32 e = 0; e < 4; ++e) {
-            bool inside = across ? at + e < lines && i < end : at < lines && i + e < end;
-            each[e] = inside ? here[e * (across ? line : along)] : 0.0f;
+        for (u32 e = 0; e < 4; ++e, here += step) {
+            each[e] = e < left ? *here : 0.0f;
         }
         return four;
     }
@@ -325,3 +333,9 @@ __device__ __forceinline__ int read_by(u32 in, u32 tap, int stride, int dilation
     int at = (int)in + before - (int)tap * dilation;
     return at >= 0 && at % stride == 0 && at / stride < (int)outs ? at / stride : -1;
 }
+
+// How far neighbours of an operand's rows and columns lie apart, and its matrices.
+struct Strides {
+    int a_row, a_column, b_row, b_column;
+    i64 a_batch, b_batch;
+};

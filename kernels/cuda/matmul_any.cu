@@ -3,12 +3,6 @@
 // done with sums before they are written.
 #include "common.h"
 
-// How far neighbours of an operand's rows and columns lie apart, and its matrices.
-struct Strides {
-    int a_row, a_column, b_row, b_column;
-    i64 a_batch, b_batch;
-};
-
 // Tiles of 64 x 64 by blocks of 256 threads.
 KERNEL __launch_bounds__(256) matmul_64(const float* a, const float* b, float* c, const float* bias, u32 m, u32 n, u32 k,
                                         Strides s, u32 parts, float scale, u32 accumulate, u32 activation, float p) {

@@ -39,6 +39,7 @@ families!(
     "matmul",
     "matmul_any",
     "matmul_tensor",
+    "matmul_wide",
     "norm",
     "order",
     "pointwise",

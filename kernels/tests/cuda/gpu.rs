@@ -83,6 +83,11 @@ impl Gpu {
         Gpu { module, memory, variables }
     }
 
+    /// The same memory with the kernels of another family, of which none has variables.
+    pub fn with_kernels_of(self, family: &str) -> Gpu {
+        Gpu { memory: self.memory, ..Gpu::new(family) }
+    }
+
     /// Memory with these elements.
     pub fn put<T: Element>(&mut self, values: &[T]) -> u64 {
         let buffer = Buffer::from_slice(values);

@@ -87,6 +87,9 @@ impl Case {
         let [m, n, _] = self.sizes.map(|size| size as u32);
         let matrices = self.batch as u32 * self.parts;
         match self.kernel {
+            "matmul_wide_nn" | "matmul_wide_nt" | "matmul_wide_tn" => {
+                ([n.div_ceil(128), m.div_ceil(128), matrices], [256, 1, 1])
+            }
             "matmul_64" => ([n.div_ceil(64), m.div_ceil(64), matrices], [256, 1, 1]),
             "matmul_few" => ([n.div_ceil(32), 1, matrices], [32, 8, 1]),
             _ => ([n.div_ceil(16), m.div_ceil(16), matrices], [16, 16, 1]),
@@ -96,7 +99,8 @@ impl Case {
     /// Launches it in the type `T` and compares with the reference.
     fn run<T: Element>(self) -> Counters {
         let [m, n, k] = self.sizes;
-        let mut gpu = Gpu::new("matmul_any");
+        let is_wide = self.kernel.starts_with("matmul_wide");
+        let mut gpu = Gpu::new(if is_wide { "matmul_wide" } else { "matmul_any" });
         let ((at_a, len_a), (at_b, len_b)) =
             (layout(self.orders[0], [self.batch, m, k]), layout(self.orders[1], [self.batch, k, n]));
         let count = self.batch * m * n;
@@ -128,7 +132,10 @@ impl Case {
             let counters = launch(&mut gpu, partial, 0, &finish(1.0, false, 0));
             let mut args = list![partial, to, on_bias, count as u32, (m * n) as u32, n as u32, self.parts].to_vec();
             args.extend(whole);
-            gpu.each("matmul_join", count, &args);
+            // The parts of large products are joined by the same kernel.
+            let mut joiner = if is_wide { gpu.with_kernels_of("matmul_any") } else { gpu };
+            joiner.each("matmul_join", count, &args);
+            gpu = joiner;
             counters
         };
         let (a, b) = (Buffer::from_slice(&a), Buffer::from_slice(&b));
@@ -214,5 +221,21 @@ fn double_precision_multiplies_whatever_the_strides() {
         for sizes in [[1, 1, 1], [17, 33, 35]] {
             Case { kernel: "matmul_f64", batch: 2, sizes, orders, ..PLAIN }.run::<f64>();
         }
+    }
+}
+
+#[test]
+fn large_tiles_multiply_however_operands_lie() {
+    let large = |kernel, orders| Case { kernel, orders, ..PLAIN };
+    let ways =
+        [("matmul_wide_nn", [Rows, Rows]), ("matmul_wide_nt", [Rows, Columns]), ("matmul_wide_tn", [Columns, Rows])];
+    for (kernel, orders) in ways {
+        for (batch, sizes) in [(1, [4, 4, 4]), (2, [132, 136, 20]), (1, [128, 128, 64]), (1, [36, 260, 12])] {
+            let counters = Case { batch, sizes, ..large(kernel, orders) }.run::<f32>();
+            assert_eq!(counters.bank_conflicts(), 0, "{kernel} {sizes:?}");
+        }
+        let finished = Case { bias: true, scale: 0.5, accumulate: true, ..large(kernel, orders) };
+        Case { sizes: [20, 24, 28], activation: Some(Unary::Tanh), ..finished }.run::<f32>();
+        Case { sizes: [12, 20, 100], batch: 2, parts: 3, ..finished }.run::<f32>();
     }
 }

@@ -95,6 +95,27 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
         Edit(0, BARRIER, ""),
         At(race, "x = over_warp<F>(lane < warps ? shared[lane]"),
     ),
+    ("reduce", "reduce_columns_sum_f32", Edit(0, BARRIER, ""), At(race, "F::both(shared[here], shared[here + half")),
+    ("matmul_any", "matmul_64", Edit(0, BARRIER, ""), At(race, "*(const float4*)&of_left[place * TILE_64]")),
+    ("matmul_any", "matmul_64", Edit(1, BARRIER, ""), At(race, "*(float4*)&room[(y + p) * TILE_64 + x]")),
+    (
+        "matmul_any",
+        "matmul_64",
+        Edit(2, BARRIER, ""),
+        At(race, "finish.write(c, (u64)row * n + column, column, room[i])"),
+    ),
+    ("matmul_any", "matmul_few", Edit(0, BARRIER, ""), At(race, "all += shared[share][row][threadIdx.x]")),
+    ("matmul_any", "matmul_f64", Edit(0, BARRIER, ""), At(race, "sum = fma(left[y][i], right[i][x], sum)")),
+    ("matmul_any", "matmul_f64", Edit(1, BARRIER, ""), At(race, "left[y][x] = ")),
+    ("matmul_wide", "matmul_wide_tn", Edit(0, BARRIER, ""), At(race, "own_rows[i * (TILE / 4)]")),
+    ("matmul_wide", "matmul_wide_tn", Edit(1, BARRIER, ""), At(race, "&room[(y % 32 + p) * TILE + x]")),
+    ("matmul_wide", "matmul_wide_tn", Edit(2, BARRIER, ""), At(race, "finish.write_four(")),
+    ("matmul_tensor", "matmul_tf32", Edit(0, BARRIER, ""), At(race, "ldmatrix.sync")),
+    ("conv_tiles", "conv2d_tiles", Edit(0, BARRIER, ""), At(race, "*(const float4*)&of_left[place * TILE_64]")),
+    ("conv_tiles", "conv2d_depthwise_grad_weight", Edit(0, BARRIER, ""), At(race, "all += shared[i][threadIdx.x]")),
+    ("norm", "activation_grad", Edit(0, BARRIER, ""), At(race, "sum += shared[i][threadIdx.x]")),
+    ("order", "sort_rows_f32", Edit(0, BARRIER, ""), At(race, "T left = key[i], right = key[j]")),
+    ("order", "sort_rows_f32", Edit(1, BARRIER, ""), At(race, "values[row + start + i] = key[i]")),
     // A barrier that a part of the block does not reach.
     ("norm", "moments", Edit(3, BARRIER, "@%p1 bar.sync 0;"), At(half_a_barrier, "__syncthreads()")),
     // Copies that nobody waits for, or too few.
@@ -102,7 +123,16 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     ("matmul_tensor", "matmul_bf16", Edit(0, "wait_group 1;", "wait_group 2;"), At(in_flight, "ldmatrix.sync")),
     ("matmul_tensor", "matmul_bf16", Edit(0, "cp.async.commit_group;", ""), At(in_flight, "ldmatrix.sync")),
     ("matmul_tensor", "matmul_bf16", Edit(2, "cp.async.commit_group;", ""), At(in_flight, "ldmatrix.sync")),
+    ("matmul_tensor", "matmul_tf32", Edit(0, "cp.async.wait_group 1;", ""), At(in_flight, "ldmatrix.sync")),
+    ("matmul_tensor", "matmul_tf32", Edit(1, "cp.async.commit_group;", ""), At(in_flight, "ldmatrix.sync")),
     // Bounds that are off by one.
+    (
+        "index",
+        "gather_32_i64",
+        Edit(0, "setp.lt.u64", "setp.le.u64"),
+        At(outside, "y[at] = inside(from, size, at, bad)"),
+    ),
+    ("order", "sort_merge_f32", Edit(0, "setp.ge.u32", "setp.gt.u32"), At(outside, "T own = row[i]")),
     ("pointwise", "unary_square_f32", Edit(0, "setp.lt.u32", "setp.le.u32"), At(outside, "FLOATS(square, x * x)")),
     (
         "index",
@@ -142,6 +172,30 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
         At(block_race, "atomicAdd("),
     ),
     // Arguments and launches.
+    (
+        "matmul_any",
+        "matmul_64",
+        Argument(7, || Arg::words([41, 1, 66, 1, 0, 0, 0, 0])),
+        At(outside, "each[e] = e < left ? *here"),
+    ),
+    ("matmul_any", "matmul_64", Argument(7, || Arg::words([1, 70, 66, 1, 0, 0, 0, 0])), Wrong),
+    ("matmul_any", "matmul_64", Grid([1, 2, 1]), Incomplete),
+    (
+        "matmul_wide",
+        "matmul_wide_tn",
+        Argument(7, || Arg::words([1, 134, 136, 1, 0, 0, 0, 0])),
+        At(misaligned, "four = *(const float4*)next"),
+    ),
+    ("matmul_any", "matmul_few", Argument(5, || Arg::from(67u32)), At(outside, "c[at] = finished(")),
+    (
+        "conv_tiles",
+        "conv2d_tiles",
+        Argument(4, || Arg::words([2, 9, 9, 4, 7, 7, 6, 3, 3, 1, 1, 1, 1, 1, 0, 0])),
+        At(outside, "*(const float4*)from"),
+    ),
+    ("conv_tiles", "conv2d_tiles_grad_weight", Grid([1, 1, 1]), Incomplete),
+    ("conv_tiles", "conv2d_tiles_grad_weight", Swap(0, 1), At(outside, "*(const float4*)from")),
+    ("order", "sort_rows_f32", Argument(3, || Arg::from(101u32)), At(outside, "key[i] = x[row + start")),
     ("matmul", "matmul_tiled", Swap(3, 4), At(outside, "right[y][x] = ")),
     ("matmul", "matmul_tiled", Swap(0, 1), At(outside, "left[y][x] = ")),
     ("softmax", "softmax", Swap(0, 1), At(unwritten, "most = Largest::both(most, x[i])")),
@@ -198,7 +252,7 @@ fn complaint(family: &str, kernel: &str, bug: &Bug, caught: &Caught) -> Option<S
 
 #[test]
 fn every_bug_is_caught_on_its_line() {
-    assert!(BUGS.len() >= 40, "{} bugs", BUGS.len());
+    assert!(BUGS.len() >= 70, "{} bugs", BUGS.len());
     let check = |(number, (family, kernel, bug, caught)): (usize, &(&str, &str, Bug, Caught))| {
         complaint(family, kernel, bug, caught).map(|text| format!("bug {number} in {kernel}: {text}"))
     };
