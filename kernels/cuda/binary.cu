@@ -34,7 +34,6 @@ __device__ __forceinline__ S rest(S a, S b) {
             to[i] = value;                                                                              \
         }                                                                                               \
     }
-// The power in double precision is left out: the compiler would call it, and not write it out.
 #define FLOATS(name, value)                             \
     BINARY(name, f32, float, float, float, value)       \
     BINARY(name, f64, double, double, double, value)
@@ -50,6 +49,7 @@ FLOATS(sub, a - b)
 FLOATS(mul, a * b)
 FLOATS(div, a / b)
 BINARY(pow, f32, float, float, float, pow(a, b))
+BINARY(pow, f64, double, double, double, power(a, b))
 FLOATS(maximum, a != a || a > b ? a : b)
 FLOATS(minimum, a != a || a < b ? a : b)
 FLOATS(atan2, atan2(a, b))

@@ -56,6 +56,26 @@ __device__ __forceinline__ bool inside(i64 index, u32 size, u64 position, u64* b
     return false;
 }
 
+// A power in double precision, whose own one the compiler would call, and not write out. The logarithm's rounding grows with the
+// result's size: to about 1e-16 times the logarithm of the result.
+__device__ __forceinline__ double power(double a, double b) {
+    double size = fabs(a), whole = trunc(b), half = 0.5 * b;
+    if (b == 0.0 || a == 1.0 || (size == 1.0 && fabs(b) == (double)INFINITY)) {
+        return 1.0;
+    }
+    double log_size = log(size), product = b * log_size, y = exp(product);
+    // What the product lost in rounding.
+    double lost = fma(b, log_size, -product);
+    if (fabs(product) < 800.0) {
+        y = fma(y, lost, y);
+    }
+    if (a < 0.0 && whole != b && size != (double)INFINITY) {
+        return __longlong_as_double(0x7ff8000000000000ll);
+    }
+    bool odd = whole == b && trunc(half) != half;
+    return odd ? copysign(y, a) : y;
+}
+
 // The ends of a type.
 template <class T>
 __device__ __forceinline__ T highest();
@@ -218,7 +238,7 @@ __device__ __forceinline__ u32 own_column() {
 
 // Computes the tile at `top` and `start` of `c` [m, n] from the elements `begin` to `end` of the sum, and writes it as `finish` says.
 template <class Left, class Right>
-__device__ __forceinline__ void tile_product(const Left& rows, const Right& columns, u32 begin, u32 end, float* c, u32 m, u32 n,
+__device__ __forceinline__ void tile_product(Left rows, Right columns, u32 begin, u32 end, float* c, u32 m, u32 n,
                                              u32 top, u32 start, const Finish<float>& finish) {
     // Two slices of both operands, and at last the sums.
     __shared__ __align__(16) float room[4 * SLICE * TILE_64];
@@ -276,29 +296,36 @@ __device__ __forceinline__ void tile_product(const Left& rows, const Right& colu
     }
 }
 
-// A matrix whose neighbours lie as far apart as they may: lines, of which the tile begins with `start`, and places along the sum.
+// A matrix whose neighbours lie as far apart as they may: lines, of which the tile begins with `start`, and places along the sum, which
+// begins with `begin`. It brings one slice after the other.
 struct Side {
-    const float* x;
-    i64 line, along;
-    u32 lines, start;
+    const float* next;
+    // From one place to the next, and from one of the thread's four elements to the next.
+    int along, step;
+    // How many of the four are of lines that exist.
+    u32 exist;
     bool across, wide;
 
-    __device__ __forceinline__ Side(const float* x, int line, int along, u32 lines, u32 start)
-        : x(x), line(line), along(along), lines(lines), start(start), across(line == 1 && along != 1) {
-        // Whether the thread's four lie beside each other, so that one access brings them.
+    __device__ __forceinline__ Side(const float* x, int line, int along, u32 lines, u32 start, u32 begin)
+        : along(along), across(line == 1 && along != 1) {
+        // Whether the four lie beside each other, so that one access brings them.
         wide = (across ? along % 4 == 0 : along == 1 && line % 4 == 0) && (u64)x % 16 == 0;
+        step = across ? 1 : along;
+        u32 at = start + own_line(across);
+        next = x + (i64)at * line + (i64)(begin + own_place(across)) * along;
+        exist = across ? lines - min(at, lines) : at < lines ? 4 : 0;
     }
     // The thread's elements of a slice, with zeros outside of the matrix.
-    __device__ __forceinline__ float4 bring(u32 first, u32 end) const {
-        u32 at = start + own_line(across), i = first + own_place(across);
-        const float* here = x + at * line + i * along;
-        if (wide && (across ? at + 3 < lines && i < end : at < lines && i + 3 < end)) {
+    __device__ __forceinline__ float4 bring(u32 first, u32 end) {
+        u32 places = end - min(first + own_place(across), end);
+        u32 left = across ? (places ? exist : 0) : (exist ? places : 0);
+        const float* here = next;
+        next += (i64)along * SLICE;
+        if (wide && left >= 4) {
             return *(const float4*)here;
         }
         float4 four;
         float* each = &four.x;
-        i64 step = across ? line : along;
-        u32 left = across ? (i < end ? lines - min(at, lines) : 0) : (at < lines ? end - min(i, end) : 0);
 #pragma unroll
         for (u32 e = 0; e < 4; ++e, here += step) {
             each[e] = e < left ? *here : 0.0f;

@@ -116,16 +116,16 @@ struct Products {
 
 // y = x with w, plus a bias unless that is null, through an activation. The grid is [n out_h out_w / 64, out_c / 64], rounded up; here
 // and below, blocks have 256 threads.
-KERNEL __launch_bounds__(256) conv2d_tiles(const float* x, const float* w, float* y, const float* bias, Images s, u32 activation,
+KERNEL __launch_bounds__(256, 3) conv2d_tiles(const float* x, const float* w, float* y, const float* bias, Images s, u32 activation,
                                            float p) {
     u32 k = s.kernel_h * s.kernel_w * s.c, m = s.n * s.out_h * s.out_w;
     u32 top = blockIdx.x * TILE_64, start = blockIdx.y * TILE_64;
     Finish<float> finish = {bias, 1.0f, p, 0, activation};
-    tile_product(Windows(x, s, top), Side(w, 1, s.out_c, s.out_c, start), 0, k, y, m, s.out_c, top, start, finish);
+    tile_product(Windows(x, s, top), Side(w, 1, s.out_c, s.out_c, start, 0), 0, k, y, m, s.out_c, top, start, finish);
 }
 
 // The gradient with respect to `x`. The grid is [n h w / 64, c / 64], rounded up.
-KERNEL __launch_bounds__(256) conv2d_tiles_grad_input(const float* dy, const float* w, float* dx, Images s) {
+KERNEL __launch_bounds__(256, 3) conv2d_tiles_grad_input(const float* dy, const float* w, float* dx, Images s) {
     u32 k = s.kernel_h * s.kernel_w * s.out_c, m = s.n * s.h * s.w;
     u32 top = blockIdx.x * TILE_64, start = blockIdx.y * TILE_64;
     Finish<float> finish = {nullptr, 1.0f, 0.0f, 0, NO_ACTIVATION};
@@ -134,12 +134,12 @@ KERNEL __launch_bounds__(256) conv2d_tiles_grad_input(const float* dy, const flo
 
 // The gradient with respect to `w`, in as many parts as the grid has on its third axis: `matmul_join` adds them. The grid is
 // [kernel_h kernel_w c / 64, out_c / 64, parts], rounded up.
-KERNEL __launch_bounds__(256) conv2d_tiles_grad_weight(const float* x, const float* dy, float* dw, Images s) {
+KERNEL __launch_bounds__(256, 3) conv2d_tiles_grad_weight(const float* x, const float* dy, float* dw, Images s) {
     u32 m = s.kernel_h * s.kernel_w * s.c;
     u32 top = blockIdx.x * TILE_64, start = blockIdx.y * TILE_64;
     Part part = part_of(s.n * s.out_h * s.out_w, gridDim.z, SLICE);
     Finish<float> finish = {nullptr, 1.0f, 0.0f, 0, NO_ACTIVATION};
-    tile_product(Products(x, s, top), Side(dy, 1, s.out_c, s.out_c, start), part.first, part.end,
+    tile_product(Products(x, s, top), Side(dy, 1, s.out_c, s.out_c, start, part.first), part.first, part.end,
                  dw + (u64)blockIdx.z * m * s.out_c, m, s.out_c, top, start, finish);
 }
 

@@ -4,12 +4,12 @@
 #include "common.h"
 
 // Tiles of 64 x 64 by blocks of 256 threads.
-KERNEL __launch_bounds__(256) matmul_64(const float* a, const float* b, float* c, const float* bias, u32 m, u32 n, u32 k,
+KERNEL __launch_bounds__(256, 3) matmul_64(const float* a, const float* b, float* c, const float* bias, u32 m, u32 n, u32 k,
                                         Strides s, u32 parts, float scale, u32 accumulate, u32 activation, float p) {
     Part part = part_of(k, parts, SLICE);
     u32 top = blockIdx.y * TILE_64, start = blockIdx.x * TILE_64;
-    Side rows(a + part.batch * s.a_batch, s.a_row, s.a_column, m, top);
-    Side columns(b + part.batch * s.b_batch, s.b_column, s.b_row, n, start);
+    Side rows(a + part.batch * s.a_batch, s.a_row, s.a_column, m, top, part.first);
+    Side columns(b + part.batch * s.b_batch, s.b_column, s.b_row, n, start, part.first);
     Finish<float> finish = {bias, scale, p, accumulate, activation};
     tile_product(rows, columns, part.first, part.end, c + (u64)blockIdx.z * m * n, m, n, top, start, finish);
 }

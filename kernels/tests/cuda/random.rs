@@ -2,7 +2,7 @@
 
 use gradus_kernels::{Backend, DType, Distribution, REFERENCE, RandomKey};
 
-use crate::gpu::{Gpu, list, numbers};
+use crate::gpu::{Gpu, assert_close, list, numbers};
 
 const KEY: RandomKey = RandomKey { seed: 0x0123_4567_89ab_cdef, stream: 0xfedc_ba98_7654_3210 };
 
@@ -24,6 +24,26 @@ fn numbers_are_those_of_the_processor() {
         let y = gpu.room(4 * len);
         gpu.each("random_bernoulli", len.div_ceil(4), list![y, len as u32, 0.3f64, KEY.seed, KEY.stream]);
         assert_eq!(gpu.get::<f32>(y, len), expected(Distribution::Bernoulli { probability: 0.3 }, len));
+    }
+}
+
+#[test]
+fn normal_numbers_are_those_of_the_processor() {
+    let mut gpu = Gpu::new("random");
+    for len in [1, 2, 3, 4000] {
+        for (mean, std) in [(0.0, 1.0), (-3.0, 0.1)] {
+            let normal = Distribution::Normal { mean, std };
+            let truncated = Distribution::TruncatedNormal { mean, std };
+            for (kernel, distribution) in [("random_normal", normal), ("random_truncated_normal", truncated)] {
+                let y = gpu.room(4 * len);
+                gpu.each(kernel, len.div_ceil(4), list![y, len as u32, mean, std, KEY.seed, KEY.stream]);
+                let (found, expected) = (gpu.get::<f32>(y, len), expected(distribution, len));
+                // Not bit by bit: the functions behind them are another library's, and may round otherwise.
+                assert_close(kernel, &found, &expected, 1e-7);
+                let equal = found.iter().zip(&expected).filter(|(a, b)| a == b).count();
+                assert!(equal * 1000 >= len * 999, "{kernel}: {equal} of {len}");
+            }
+        }
     }
 }
 
