@@ -29,14 +29,6 @@ const CASES: &[Case] = &[
         numbers: &[256; 3],
     },
     Case {
-        family: "matmul",
-        kernel: "bias_activation",
-        grid: [256, 1, 1],
-        block: 256,
-        arrays: &[256 * 256, 256],
-        numbers: &[256, 256, 1],
-    },
-    Case {
         family: "softmax",
         kernel: "softmax",
         grid: [64, 1, 1],

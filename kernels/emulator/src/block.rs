@@ -56,21 +56,21 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Runs to the end.
-    pub fn run(mut self) -> Result<Counters, Fault> {
+    /// Runs to the end, in warps whose memory is used again.
+    pub fn run(mut self, warps: &mut Vec<Warp>) -> Result<Counters, Fault> {
         let Launch { kernel, grid, block, variables, .. } = *self.launch;
         let geometry = Geometry { grid, block_size: block, block: self.index, variables };
         let threads = block.iter().product::<u32>();
-        let mut warps: Vec<Warp> =
-            (0..threads.div_ceil(32)).map(|number| Warp::new(kernel, geometry, number)).collect();
+        warps.resize_with(threads.div_ceil(32) as usize, Warp::default);
+        (0..).zip(&mut *warps).for_each(|(number, warp)| warp.begin(kernel, geometry, number));
         loop {
-            for warp in &mut warps {
+            for warp in &mut *warps {
                 self.run_warp(warp)?;
             }
             if warps.iter().all(|warp| warp.waiting.is_empty()) {
                 return Ok(self.counters);
             }
-            self.pass_barrier(&mut warps)?;
+            self.pass_barrier(warps)?;
         }
     }
 
@@ -164,7 +164,8 @@ impl<'a> Block<'a> {
             return Err(self.fault(&warps[first], pc, *wrong(mask.trailing_zeros() as usize, kind)));
         }
         for warp in warps {
-            warp.running = vec![Group { pc: pc + 1, mask: warp.lanes }];
+            warp.running.clear();
+            warp.running.push(Group { pc: pc + 1, mask: warp.lanes });
             warp.waiting.clear();
         }
         self.epoch += 1;

@@ -63,6 +63,14 @@ impl Counters {
         ratio(self.multiply_adds, self.lane_instructions)
     }
 
+    /// Counts an access of a whole warp to global memory in which each lane's bytes follow those of the lane before.
+    pub(crate) fn global_run(&mut self, first: u64, bytes: usize) {
+        let all = 32 * bytes as u64;
+        self.global_requests += 1;
+        self.global_bytes += all;
+        self.global_sectors += (first + all - 1) / 32 - first / 32 + 1;
+    }
+
     /// Counts an access of a warp to global memory: `bytes` at each of the addresses.
     pub(crate) fn global(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) {
         self.global_requests += 1;
@@ -112,6 +120,16 @@ impl AddAssign for Counters {
     }
 }
 
+/// Calls `f` with the number of each lane in a mask; faster than [`lanes`] where it is all of them.
+#[inline(always)]
+pub(crate) fn each(mask: u32, mut f: impl FnMut(usize)) {
+    if mask == u32::MAX {
+        (0..32).for_each(f);
+    } else {
+        lanes(mask).for_each(&mut f);
+    }
+}
+
 /// The numbers of the lanes in a mask.
 pub(crate) fn lanes(mut mask: u32) -> impl Iterator<Item = usize> + Clone {
     std::iter::from_fn(move || {
@@ -142,5 +160,15 @@ mod tests {
         assert_eq!(sectors(|lane| 4 * (lane % 2) * 1000, 4), 2);
         assert_eq!(sectors(|lane| 128 * lane, 4), 32);
         assert_eq!(sectors(|lane| 16 * lane, 16), 16);
+    }
+
+    #[test]
+    fn a_run_is_counted_as_its_lanes_are() {
+        for (first, bytes) in [(256, 4), (260, 4), (256, 8), (272, 16), (284, 4), (264, 8)] {
+            let (mut run, mut lanes) = (Counters::default(), Counters::default());
+            run.global_run(first, bytes);
+            lanes.global(&std::array::from_fn(|lane| first + (lane * bytes) as u64), u32::MAX, bytes);
+            assert_eq!(run, lanes, "{bytes} bytes from {first} on");
+        }
     }
 }

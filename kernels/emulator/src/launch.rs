@@ -109,12 +109,13 @@ impl<'a> Launch<'a> {
         let next = AtomicU32::new(0);
         let total: Mutex<Result<Counters, (u32, Fault)>> = Mutex::new(Ok(Counters::default()));
         let work = || {
+            let mut warps = Vec::new();
             loop {
                 let number = next.fetch_add(1, Relaxed);
                 if number >= blocks || turns.is_over(number) {
                     return;
                 }
-                let result = Block::new(self, memory, &turns, number).run();
+                let result = Block::new(self, memory, &turns, number).run(&mut warps);
                 turns.end(number, result.is_err());
                 let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                 match (result, &mut *total) {

@@ -1,8 +1,11 @@
 //! A warp: 32 lanes in lock step, their registers, and where each of them is.
 
-use crate::counters::lanes;
+mod row;
+
+use crate::counters::each;
 use crate::isa::{Operand, Register, Special};
 use crate::parse::Kernel;
+pub(crate) use row::{Lane, Row, Word, row_of};
 
 /// All lanes.
 pub(crate) const ALL: u32 = u32::MAX;
@@ -64,173 +67,8 @@ impl Geometry<'_> {
     }
 }
 
-/// A row with the value of `f` for each lane. A loop, since the library's functions on arrays are not always compiled into one.
-#[inline(always)]
-pub(crate) fn row_of<W: Word>(f: impl Fn(usize) -> W) -> [W; 32] {
-    let mut row = [W::ZERO; 32];
-    for (lane, word) in row.iter_mut().enumerate() {
-        *word = f(lane);
-    }
-    row
-}
-
-/// A register of a warp: a word for each lane.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(crate) struct Row<T>([T; 32]);
-
-/// What registers hold: 32 bits, or 64.
-pub(crate) trait Word: std::marker::Copy {
-    const ZERO: Self;
-    /// The row of an operand, which must be a register of this width: the parser sees to it.
-    fn row(warp: &Warp, operand: Operand) -> &[Self; 32];
-    /// That of a result; none if it is dropped.
-    fn row_mut(warp: &mut Warp, d: Register) -> Option<&mut [Self; 32]>;
-}
-
-impl Word for u32 {
-    const ZERO: u32 = 0;
-
-    #[inline(always)]
-    fn row(warp: &Warp, operand: Operand) -> &[u32; 32] {
-        match operand {
-            Operand::Register(Register::Narrow(number)) => &warp.narrow[usize::from(number)].0,
-            other => unreachable!("{other:?} is no register of 32 bits"),
-        }
-    }
-
-    #[inline(always)]
-    fn row_mut(warp: &mut Warp, d: Register) -> Option<&mut [u32; 32]> {
-        match d {
-            Register::Narrow(number) => Some(&mut warp.narrow[usize::from(number)].0),
-            _ => None,
-        }
-    }
-}
-
-impl Word for u64 {
-    const ZERO: u64 = 0;
-
-    #[inline(always)]
-    fn row(warp: &Warp, operand: Operand) -> &[u64; 32] {
-        match operand {
-            Operand::Register(Register::Wide(number)) => &warp.wide[usize::from(number)].0,
-            other => unreachable!("{other:?} is no register of 64 bits"),
-        }
-    }
-
-    #[inline(always)]
-    fn row_mut(warp: &mut Warp, d: Register) -> Option<&mut [u64; 32]> {
-        match d {
-            Register::Wide(number) => Some(&mut warp.wide[usize::from(number)].0),
-            _ => None,
-        }
-    }
-}
-
-/// A value of one lane: how it stands in a register.
-pub(crate) trait Lane: std::marker::Copy {
-    /// What holds it: types of fewer than 32 bits have registers of 32.
-    type Word: Word;
-    /// From the word of a register.
-    fn of(word: Self::Word) -> Self;
-    /// As the word of a register, with the sign repeated to the left.
-    fn word(self) -> Self::Word;
-    /// From the bits of a register, of which there may be too many.
-    fn from_bits(bits: u64) -> Self;
-    /// The bits, with the sign repeated to the left.
-    fn bits(self) -> u64;
-}
-
-macro_rules! integer_lanes {
-    ($($T:ty => $Word:ty, $Wide:ty;)*) => {$(
-        impl Lane for $T {
-            type Word = $Word;
-
-            #[inline(always)]
-            fn of(word: $Word) -> Self {
-                word as $T
-            }
-
-            #[inline(always)]
-            fn word(self) -> $Word {
-                self as $Wide as $Word
-            }
-
-            #[inline(always)]
-            fn from_bits(bits: u64) -> Self {
-                bits as $T
-            }
-
-            #[inline(always)]
-            fn bits(self) -> u64 {
-                self as $Wide as u64
-            }
-        }
-    )*};
-}
-
-integer_lanes! {
-    u8 => u32, u64;
-    u16 => u32, u64;
-    u32 => u32, u64;
-    u64 => u64, u64;
-    i8 => u32, i64;
-    i16 => u32, i64;
-    i32 => u32, i64;
-    i64 => u64, i64;
-}
-
-impl Lane for f32 {
-    type Word = u32;
-
-    #[inline(always)]
-    fn of(word: u32) -> Self {
-        f32::from_bits(word)
-    }
-
-    #[inline(always)]
-    fn word(self) -> u32 {
-        self.to_bits()
-    }
-
-    #[inline(always)]
-    fn from_bits(bits: u64) -> Self {
-        f32::from_bits(bits as u32)
-    }
-
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        u64::from(self.to_bits())
-    }
-}
-
-impl Lane for f64 {
-    type Word = u64;
-
-    #[inline(always)]
-    fn of(word: u64) -> Self {
-        f64::from_bits(word)
-    }
-
-    #[inline(always)]
-    fn word(self) -> u64 {
-        self.to_bits()
-    }
-
-    #[inline(always)]
-    fn from_bits(bits: u64) -> Self {
-        f64::from_bits(bits)
-    }
-
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        self.to_bits()
-    }
-}
-
 /// The state of a warp.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Warp {
     narrow: Vec<Row<u32>>,
     wide: Vec<Row<u64>>,
@@ -256,39 +94,44 @@ pub(crate) struct Warp {
 }
 
 impl Warp {
-    /// Warp number `number` of a block.
-    pub fn new(kernel: &Kernel, geometry: Geometry, number: u32) -> Self {
+    /// Makes it warp number `number` of a block that begins; what it was before is forgotten.
+    pub fn begin(&mut self, kernel: &Kernel, geometry: Geometry, number: u32) {
         let [x, y, z] = geometry.block_size;
         let first_thread = 32 * number;
-        let count = (x * y * z - first_thread).min(32);
-        let lanes = ALL >> (32 - count);
-        let place = |f: &dyn Fn(u32) -> u32| std::array::from_fn(|lane| f(first_thread + lane as u32));
-        let thread = [place(&|i| i % x), place(&|i| i / x % y), place(&|i| i / (x * y))];
+        let mut place = [first_thread % x, first_thread / x % y, first_thread / (x * y)];
+        for lane in 0..32 {
+            (0..3).for_each(|axis| self.thread[axis][lane] = place[axis]);
+            place[0] += 1;
+            if place[0] == x {
+                place = [0, place[1] + 1, place[2]];
+            }
+            if place[1] == y {
+                place = [place[0], 0, place[2] + 1];
+            }
+        }
         let [own_narrow, own_wide, predicates] = kernel.registers;
-        let mut narrow = Vec::with_capacity(own_narrow + kernel.filled.narrow.len());
-        narrow.resize(own_narrow, Row([0xdead_beef; 32]));
-        narrow.extend(kernel.filled.narrow.iter().map(|&operand| match operand {
+        let thread = &self.thread;
+        self.narrow.clear();
+        self.narrow.resize(own_narrow, Row([0xdead_beef; 32]));
+        self.narrow.extend(kernel.filled.narrow.iter().map(|&operand| match operand {
             Operand::Special(Special::Thread(axis)) => Row(thread[usize::from(axis)]),
             Operand::Special(Special::Lane) => Row(LANES),
             other => Row([geometry.value(other) as u32; 32]),
         }));
-        let mut wide = Vec::with_capacity(own_wide + kernel.filled.wide.len());
-        wide.resize(own_wide, Row([0xdead_beef_dead_beef; 32]));
-        wide.extend(kernel.filled.wide.iter().map(|&operand| Row([geometry.value(operand); 32])));
-        Self {
-            narrow,
-            wide,
-            predicates: vec![0; predicates],
-            thread,
-            first_thread,
-            lanes,
-            running: vec![Group { pc: 0, mask: lanes }],
-            waiting: Vec::new(),
-            epoch: 0,
-            local: vec![0xcdcd_cdcd; 32 * kernel.local_bytes.div_ceil(4)],
-            copies: Vec::new(),
-            groups: [0; 32],
-        }
+        self.wide.clear();
+        self.wide.resize(own_wide, Row([0xdead_beef_dead_beef; 32]));
+        self.wide.extend(kernel.filled.wide.iter().map(|&operand| Row([geometry.value(operand); 32])));
+        self.predicates.clear();
+        self.predicates.resize(predicates, 0);
+        self.local.clear();
+        self.local.resize(32 * kernel.local_bytes.div_ceil(4), 0xcdcd_cdcd);
+        self.first_thread = first_thread;
+        self.lanes = ALL >> (32 - (x * y * z - first_thread).min(32));
+        self.running.clear();
+        self.running.push(Group { pc: 0, mask: self.lanes });
+        self.waiting.clear();
+        self.copies.clear();
+        (self.epoch, self.groups) = (0, [0; 32]);
     }
 
     /// A lane's place in its block.
@@ -364,12 +207,12 @@ impl Warp {
             match d {
                 Register::Narrow(number) => {
                     let row = &mut self.narrow[usize::from(number)].0;
-                    lanes(mask).for_each(|lane| row[lane] = word(lane, at));
+                    each(mask, |lane| row[lane] = word(lane, at));
                 }
                 Register::Wide(number) => {
                     let row = &mut self.wide[usize::from(number)].0;
                     let value = |lane| u64::from(word(lane, at)) | u64::from(word(lane, at + 1)) << 32;
-                    lanes(mask).for_each(|lane| row[lane] = value(lane));
+                    each(mask, |lane| row[lane] = value(lane));
                 }
                 Register::Predicate(_) | Register::Sink => {}
             }

@@ -79,6 +79,14 @@ fn blocks_that_share_a_place_race() {
     assert!(matches!(race.kind, FaultKind::GlobalRace { access: "a write", other_access: "a write", .. }), "{race}");
     let reads_and_writes = "add.u64 %l0, %x, %at;\nld.global.u32 %r0, [%x];\nst.global.u32 [%l0], %b;";
     assert!(matches!(fault(reads_and_writes, "ld.global", 2, 1).kind, FaultKind::GlobalRace { .. }));
+    // All read the same run of words, and then the last one writes to it.
+    let last = "add.u64 %l0, %x, %at;\nld.global.u32 %r0, [%l0];\nsetp.eq.u32 %p0, %b, 2;\n@%p0 st.global.u32 [%l0], %r0;\nret;";
+    let race = fault(last, "st.global", 3, 32);
+    assert!(matches!(race.kind, FaultKind::GlobalRace { access: "a write", other_access: "a read", .. }), "{race}");
+    assert!(
+        run(&module(&last.replace("%b, 2", "%b, 0")), 1, 32, &ONES, 1).is_ok(),
+        "a block may write what it alone read"
+    );
     let atomics = run(&module("red.global.add.u32 [%x], %t;\nret;"), 7, 64, &ONES, 1);
     assert_eq!(atomics.unwrap().counters.global_atomics, 7 * 64);
 }

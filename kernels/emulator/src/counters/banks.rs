@@ -40,42 +40,45 @@ pub(crate) struct Served {
     pub places: Places,
 }
 
-/// The lanes of half a warp or less that are served together, if no two ask a bank for different words.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Phase {
-    /// By the number of its banks, the word, pair or four of words that is asked for.
-    units: [u64; 32],
-    /// Which of them are.
-    used: u32,
-}
-
 /// Wide accesses go in phases of 128 bytes: half a warp with 8 bytes each, a quarter with 16.
 pub(crate) fn serve(addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
-    let words = bytes.div_ceil(4);
-    let (phase, shift) = (32 / words, 2 + words.trailing_zeros());
+    match bytes {
+        16 => serve_in_phases::<8>(addresses, mask, bytes),
+        8 => serve_in_phases::<16>(addresses, mask, bytes),
+        _ => serve_in_phases::<32>(addresses, mask, bytes),
+    }
+}
+
+/// In phases of so many lanes, which is also how many groups of banks there are: each serves a word, a pair or four of words.
+fn serve_in_phases<const LANES: usize>(addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
+    let words = 32 / LANES;
+    let shift = 2 + words.trailing_zeros();
     let mut served = Served { turns: 0, ideal: 0, places: Places::none() };
-    // Smaller ones share words, and are not told apart.
+    // Smaller accesses share words, and are not told apart.
     let mut is_plain = bytes >= 4;
-    // The phase before, whose places are not listed yet, and who asks for each.
-    let mut before = Phase { units: [0; 32], used: 0 };
-    let mut who = [0u32; 32];
-    for first in (0..32).step_by(phase) {
-        let here = mask >> first & (u32::MAX >> (32 - phase));
+    // What the phase before asked each group of banks for, and who asks; neighbouring phases often ask for the same.
+    let mut before = ([0u32; LANES], 0u32);
+    let mut who = [0u32; LANES];
+    for first in (0..32).step_by(LANES) {
+        let here = mask >> first & (u32::MAX >> (32 - LANES));
         if here == 0 {
             continue;
         }
         served.ideal += 1;
-        let mut now = Phase { units: [0; 32], used: 0 };
-        let mut asks = [0u32; 32];
+        let (mut units, mut used, mut asks) = ([0u32; LANES], 0u32, [0u32; LANES]);
         let mut conflict = false;
-        for lane in lanes(here) {
-            let address = addresses[first + lane];
-            let unit = address >> shift;
-            let bank = unit as usize % phase;
-            conflict |= !address.is_multiple_of(bytes as u64) || now.used >> bank & 1 == 1 && now.units[bank] != unit;
-            now.units[bank] = unit;
-            now.used |= 1 << bank;
-            asks[bank] |= 1 << (first + lane);
+        for lane in 0..LANES {
+            if here >> lane & 1 == 1 {
+                let address = addresses[first + lane];
+                let unit = (address >> shift) as u32;
+                let bank = unit as usize % LANES;
+                // Addresses of more than 32 bits are no places in shared memory.
+                let is_odd = address & (bytes as u64 - 1) | address >> 32 != 0;
+                conflict |= is_odd | (used >> bank & 1 == 1) & (units[bank] != unit);
+                units[bank] = unit;
+                used |= 1 << bank;
+                asks[bank] |= 1 << (first + lane);
+            }
         }
         if conflict {
             is_plain = false;
@@ -86,14 +89,14 @@ pub(crate) fn serve(addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
             continue;
         }
         served.turns += 1;
-        if now == before {
+        if (units, used) == before {
             who.iter_mut().zip(asks).for_each(|(who, asks)| *who |= asks);
         } else {
-            lanes(before.used).for_each(|bank| served.places.push(before.units[bank] << shift, who[bank]));
-            (before, who) = (now, asks);
+            lanes(before.1).for_each(|bank| served.places.push(u64::from(before.0[bank]) << shift, who[bank]));
+            (before, who) = ((units, used), asks);
         }
     }
-    lanes(before.used).for_each(|bank| served.places.push(before.units[bank] << shift, who[bank]));
+    lanes(before.1).for_each(|bank| served.places.push(u64::from(before.0[bank]) << shift, who[bank]));
     if !is_plain {
         served.places.len = 0;
     }

@@ -1,5 +1,6 @@
 //! Loads, stores and atomics, each access checked.
 
+mod run;
 mod whole;
 
 use crate::block::{Block, Done, wrong};
@@ -8,7 +9,7 @@ use crate::fault::FaultKind;
 use crate::isa::{Address, Atomic, Op, Operand, Register, Space, Type};
 use crate::memory::{self, Access};
 use crate::shared;
-use crate::warp::{Lane, Warp, Word, row_of};
+use crate::warp::{ALL, Lane, Warp, Word, row_of};
 
 use super::numbers::Number;
 use super::resolve;
@@ -36,6 +37,9 @@ impl<'a> Block<'a> {
     ) -> Done {
         let (size, bytes) = (ty.size(), ty.size() * d.len());
         let addresses = self.addresses(warp, at);
+        if mask == ALL && space == Space::Global && self.load_run(warp, d, (&addresses, size, line)) {
+            return Ok(());
+        }
         let places = self.count(space, &addresses, mask, bytes);
         let whole = whole::Access { space, addresses: &addresses, mask, size, bytes, line, places: &places };
         if self.load_whole(warp, d, whole) {
@@ -69,6 +73,9 @@ impl<'a> Block<'a> {
     ) -> Done {
         let (size, bytes) = (ty.size(), ty.size() * a.len());
         let addresses = self.addresses(warp, at);
+        if mask == ALL && space == Space::Global && self.store_run(warp, a, (&addresses, size, line)) {
+            return Ok(());
+        }
         let places = self.count(space, &addresses, mask, bytes);
         let whole = whole::Access { space, addresses: &addresses, mask, size, bytes, line, places: &places };
         if self.store_whole(warp, a, whole) {

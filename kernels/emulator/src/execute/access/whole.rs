@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::block::Block;
-use crate::counters::{Places, lanes};
+use crate::counters::{Places, each, lanes};
 use crate::isa::{Operand, Register, Space};
 use crate::memory::{self, Allocation};
 use crate::shared;
@@ -109,10 +109,10 @@ impl<'a> Block<'a> {
     fn allocation(&mut self, access: Access) -> Option<&'a Allocation> {
         let Access { addresses, mask, bytes, .. } = access;
         let (mut least, mut most, mut bits) = (u64::MAX, 0, 0);
-        for lane in lanes(mask) {
+        each(mask, |lane| {
             let address = addresses[lane];
             (least, most, bits) = (least.min(address), most.max(address), bits | address);
-        }
+        });
         if !bits.is_multiple_of(bytes as u64) {
             return None;
         }
