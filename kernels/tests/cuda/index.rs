@@ -144,3 +144,24 @@ fn an_index_outside_is_reported_and_skipped() {
         assert_eq!(gpu.get::<f32>(x, TABLE)[4 * INNER..SIZE * INNER], table[4 * INNER..SIZE * INNER]);
     }
 }
+
+#[test]
+fn an_index_of_an_element_is_reported_where_it_stands() {
+    let mut gpu = Gpu::new("index");
+    let (table, source) = (values::<f32>(TABLE, 22, 1.0), values::<f32>(SLICES, 23, 1.0));
+    let mut index: Vec<i32> = (0..SLICES as i32).map(|i| i % SIZE as i32).collect();
+    let wrong = SLICES - 2;
+    index[wrong] = -3;
+    let (index, source, sizes) = (gpu.put(&index), gpu.put(&source), [SIZE as u32, COUNT as u32, INNER as u32]);
+    for kernel in ["gather_32_i32", "scatter_add_f32_i32"] {
+        let (x, y, bad) = (gpu.put(&table), gpu.room(4 * SLICES), no_bad(&mut gpu));
+        if kernel == "gather_32_i32" {
+            gpu.each(kernel, SLICES, list![x, index, y, SLICES as u32, sizes[0], sizes[1], sizes[2], bad]);
+            assert_eq!(gpu.get::<f32>(y, SLICES)[wrong], 0.0);
+        } else {
+            let lines = (OUTER * INNER) as u32;
+            gpu.each(kernel, OUTER * INNER, list![index, source, x, lines, sizes[0], sizes[1], sizes[2], bad]);
+        }
+        assert_eq!(gpu.get::<i64>(bad, 4), [1, wrong as i64, -3, SIZE as i64], "{kernel}");
+    }
+}
