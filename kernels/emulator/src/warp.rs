@@ -87,6 +87,8 @@ pub(crate) struct Warp {
     pub epoch: u32,
     /// Local memory: that of lane 0, then that of lane 1, and so on.
     pub local: Vec<u32>,
+    /// Which of its bytes have been written.
+    pub local_written: Vec<bool>,
     /// Copies on their way.
     pub copies: Vec<Copy>,
     /// How many groups of copies each lane has ended.
@@ -125,6 +127,8 @@ impl Warp {
         self.predicates.resize(predicates, 0);
         self.local.clear();
         self.local.resize(32 * kernel.local_bytes.div_ceil(4), 0xcdcd_cdcd);
+        self.local_written.clear();
+        self.local_written.resize(4 * self.local.len(), false);
         self.first_thread = first_thread;
         self.lanes = ALL >> (32 - (x * y * z - first_thread).min(32));
         self.running.clear();

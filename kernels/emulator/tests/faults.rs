@@ -3,6 +3,7 @@
 mod common;
 
 use common::{line_of, module, run, run_on};
+use gradus_emulator::isa::Space;
 use gradus_emulator::{Fault, FaultKind, Launch, Memory, Module};
 
 const ONES: [u32; 64] = [1; 64];
@@ -44,6 +45,10 @@ fn memory_that_nobody_wrote_is_found() {
     let body = "mov.u32 %r0, tile;\nst.shared.u16 [%r0], %h0;\nld.shared.u32 %r1, [%r0];";
     let unwritten = fault(body, "ld.shared", 1, 1);
     assert!(matches!(unwritten.kind, FaultKind::Unwritten { address: 2, .. }), "{unwritten}");
+    let body =
+        ".local .align 4 .b8 own[8];\nst.local.u8 [own+5], %t;\nld.local.u8 %h0, [own+5];\nld.local.u16 %h0, [own+4];";
+    let unwritten = fault(body, "ld.local.u16", 1, 40);
+    assert!(matches!(unwritten.kind, FaultKind::Unwritten { address: 4, space: Space::Local }), "{unwritten}");
 }
 
 /// Threads write their element of the tile and read that of their neighbour.

@@ -188,7 +188,13 @@ impl<'a> Block<'a> {
                 if address as usize + bytes > own {
                     return Err(outside());
                 }
-                Ok(Spot::Local(lane * own + address as usize))
+                let at = lane * own + address as usize;
+                let unwritten = (at..at + bytes).find(|&at| !warp.local_written[at]);
+                if let (Some(byte), true) = (unwritten, access != Access::Write) {
+                    let address = (byte - lane * own) as u64;
+                    return Err(wrong(lane, FaultKind::Unwritten { space, address }));
+                }
+                Ok(Spot::Local(at))
             }
             Space::Global | Space::Generic => {
                 let allocation = match self.last.filter(|last| last.holds(address, bytes)) {
@@ -232,6 +238,7 @@ impl<'a> Block<'a> {
             Spot::Local(at) => {
                 for (i, byte) in value.to_le_bytes()[..size].iter().enumerate() {
                     let at = at + offset + i;
+                    warp.local_written[at] = true;
                     let shift = 8 * (at % 4);
                     let word = &mut warp.local[at / 4];
                     *word = *word & !(255 << shift) | u32::from(*byte) << shift;

@@ -220,20 +220,36 @@ impl Allocation {
 
     /// Copies from the host.
     pub fn write(&self, first: usize, bytes: &[u8]) {
-        for (at, size) in pieces(first, bytes.len()) {
-            let piece = &bytes[at - first..][..size];
-            let value = piece.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte));
-            self.store_bytes(at, size, value);
-            self.mark_written(at, size);
+        let (front, middle) = bytes.split_at(front(first, bytes.len()));
+        let (words, back) = middle.as_chunks::<4>();
+        let middle = first + front.len();
+        let put = |at: usize, bytes: &[u8]| {
+            for (at, &byte) in (at..).zip(bytes) {
+                self.store_bytes(at, 1, byte.into());
+                self.mark_written(at, 1);
+            }
+        };
+        put(first, front);
+        for ((to, mark), word) in self.words[middle / 4..].iter().zip(&self.writes[middle / 4..]).zip(words) {
+            to.store(u32::from_le_bytes(*word), Relaxed);
+            mark.store(mark.load(Relaxed) | 15, Relaxed);
         }
+        put(middle + 4 * words.len(), back);
     }
 
     /// Copies to the host.
     pub fn read(&self, first: usize, bytes: &mut [u8]) {
-        for (at, size) in pieces(first, bytes.len()) {
-            let value = self.load_bytes(at, size).to_le_bytes();
-            bytes[at - first..][..size].copy_from_slice(&value[..size]);
+        let (front, middle) = bytes.split_at_mut(front(first, bytes.len()));
+        let (words, back) = middle.as_chunks_mut::<4>();
+        let middle = first + front.len();
+        let get = |at: usize, bytes: &mut [u8]| {
+            (at..).zip(bytes).for_each(|(at, byte)| *byte = self.load_bytes(at, 1) as u8);
+        };
+        get(first, front);
+        for (from, word) in self.words[middle / 4..].iter().zip(&mut *words) {
+            *word = from.load(Relaxed).to_le_bytes();
         }
+        get(middle + 4 * words.len(), back);
     }
 
     /// The first byte of a range that nobody has written, if there is one.
@@ -262,6 +278,11 @@ impl Allocation {
         self.writes.iter().for_each(|mark| mark.store(u64::from(Mark(mark.load(Relaxed)).written()), Relaxed));
         self.reads.iter().for_each(|mark| mark.store(0, Relaxed));
     }
+}
+
+/// How many bytes of a range lie in front of its first whole word.
+fn front(first: usize, len: usize) -> usize {
+    (first.next_multiple_of(4) - first).min(len)
 }
 
 /// A range cut into whole words and single bytes before and behind them: where each piece begins, and its size.
