@@ -18,11 +18,13 @@ const EDGES: &[(&str, &str)] = &[
 ];
 
 /// The edges for tests, benches and examples alone.
-const DEV_EDGES: &[(&str, &str)] = &[("gradus", "gradus-kernels"), ("gradus-kernels", "gradus-emulator")];
+const DEV_EDGES: &[(&str, &str)] =
+    &[("gradus", "gradus-kernels"), ("gradus", "gradus-emulator"), ("gradus-kernels", "gradus-emulator")];
 
 /// The files that may say `unsafe`.
 const UNSAFE_FILES: &[&str] = &[
     "benches/peers/rust/src/bin/kernels.rs",
+    "benches/cuda.rs",
     "benches/matmul.rs",
     "kernels/emulator/src/driver.rs",
     "kernels/emulator/src/driver/load.rs",
@@ -48,6 +50,9 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/threads.rs",
     "kernels/src/cpu/threads/board.rs",
     "kernels/src/cpu/transpose.rs",
+    "kernels/src/cuda/device.rs",
+    "kernels/src/cuda/launch.rs",
+    "kernels/src/cuda/memory.rs",
     "tests/steady_state.rs",
 ];
 

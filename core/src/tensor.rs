@@ -230,7 +230,9 @@ impl Tensor {
 
     /// The elements of any type as `f64`, in row-major order.
     pub fn to_f64_vec(&self) -> Result<Vec<f64>> {
-        self.detach().to_dtype(DType::F64)?.to_vec()
+        // On the host, where every type can be converted and nothing larger has to be copied.
+        let here = if self.buffer.is_on_host() { self.detach() } else { self.detach().to_device(Device::CPU)? };
+        here.to_dtype(DType::F64)?.to_vec()
     }
 
     /// The one element of a tensor that has one, as `f64`.
@@ -264,7 +266,11 @@ impl Tensor {
             *self = Self::new(packed, Layout::contiguous(self.shape()), self.device);
         }
         self.node = None;
-        Ok(Arc::make_mut(&mut self.buffer))
+        if Arc::get_mut(&mut self.buffer).is_none() {
+            self.buffer = Arc::new(self.backend().copy(self.view())?);
+        }
+        // Nobody else has what was just copied.
+        Arc::get_mut(&mut self.buffer).ok_or_else(|| Error::argument("make_mut", "the memory is shared"))
     }
 
     /// A dimension's number from one that may be negative, which counts from the end.

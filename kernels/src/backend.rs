@@ -52,10 +52,31 @@ pub struct Normalize<'a> {
     pub epsilon: f64,
 }
 
+/// What happened between the host and a device with memory of its own, since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Kernels that were started.
+    pub launches: u64,
+    /// Copies to the device.
+    pub uploads: u64,
+    /// Copies to the host, for which the host waits until all work is done.
+    pub downloads: u64,
+    /// Operations that were computed on the host, since the device has no kernel for their type.
+    pub on_host: u64,
+    /// The bytes of its memory that are in use.
+    pub live: usize,
+    /// The most that ever were.
+    pub peak: usize,
+}
+
 /// A device's arithmetic. Object-safe, so that a tensor carries its device as a value.
 pub trait Backend: Debug + Send + Sync {
     /// What users call the device: `cpu`, `reference`, `cuda:0`.
     fn name(&self) -> &'static str;
+    /// What happened on a device with memory of its own; nothing on the host.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
 
     // Memory.
 

@@ -7,21 +7,49 @@ use crate::{DType, Element, Layout, Scalar, with_element};
 pub mod memory;
 pub(crate) mod scratch;
 
-/// Owned memory for `len` elements of one type, aligned to 64 bytes and taken from [`memory`]'s pool.
+/// Owned memory for `len` elements of one type: on the host, aligned to 64 bytes and taken from [`memory`]'s pool, or on a GPU.
 ///
 /// All bytes are initialised, though with leftovers where [`Buffer::unspecified`] made it.
 #[derive(Debug)]
 pub struct Buffer {
     dtype: DType,
     len: usize,
-    block: memory::Block,
+    place: Place,
+}
+
+/// Where the memory is.
+#[derive(Debug)]
+enum Place {
+    Host(memory::Block),
+    #[cfg(feature = "cuda")]
+    Gpu(crate::cuda::Memory),
 }
 
 impl Buffer {
     /// A buffer whose values are unspecified: for callers that overwrite every element.
     pub fn unspecified(dtype: DType, len: usize) -> Self {
         let bytes = len.checked_mul(dtype.size()).expect("callers check sizes before taking memory");
-        Self { dtype, len, block: memory::Block::take(bytes) }
+        Self { dtype, len, place: Place::Host(memory::Block::take(bytes)) }
+    }
+
+    /// A buffer over memory of a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_device(dtype: DType, len: usize, memory: crate::cuda::Memory) -> Self {
+        Self { dtype, len, place: Place::Gpu(memory) }
+    }
+
+    /// The memory, if it is on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device_memory(&self) -> Option<&crate::cuda::Memory> {
+        match &self.place {
+            Place::Host(_) => None,
+            Place::Gpu(memory) => Some(memory),
+        }
+    }
+
+    /// Whether the memory is the host's. Other memory is read through [`Backend::download`](crate::Backend::download) alone.
+    pub fn is_on_host(&self) -> bool {
+        matches!(self.place, Place::Host(_))
     }
 
     /// A buffer of `len` equal values.
@@ -61,13 +89,27 @@ impl Buffer {
     }
 
     /// The memory as bytes, in the machine's byte order.
+    ///
+    /// # Panics
+    /// If the memory is on a GPU: a fault in the caller, which has to bring it to the host first.
     pub fn bytes(&self) -> &[u8] {
-        &self.block.bytes()[..self.len * self.dtype.size()]
+        match &self.place {
+            Place::Host(block) => &block.bytes()[..self.len * self.dtype.size()],
+            #[cfg(feature = "cuda")]
+            Place::Gpu(_) => panic!("memory of a GPU is read through a download"),
+        }
     }
 
     /// The memory as bytes, for writing.
+    ///
+    /// # Panics
+    /// If the memory is on a GPU.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.block.bytes_mut()[..self.len * self.dtype.size()]
+        match &mut self.place {
+            Place::Host(block) => &mut block.bytes_mut()[..self.len * self.dtype.size()],
+            #[cfg(feature = "cuda")]
+            Place::Gpu(_) => panic!("memory of a GPU is written by its kernels"),
+        }
     }
 
     /// The elements.
@@ -89,6 +131,7 @@ impl Buffer {
     }
 }
 
+/// A copy on the host, of a buffer on the host; [`Backend::copy`](crate::Backend::copy) copies on any device.
 impl Clone for Buffer {
     fn clone(&self) -> Self {
         let mut copy = Self::unspecified(self.dtype, self.len);

@@ -1,8 +1,31 @@
-//! The CUDA kernels: their sources, and the PTX that was made of them.
+//! NVIDIA GPUs: the kernels' sources, the PTX that was made of them, and the backend that launches it.
 //!
 //! `kernels/cuda/*.cu` are compiled to PTX by `kernels/cuda/build.py`, and the PTX is part of the repository: whoever builds gradus needs
-//! no CUDA toolkit, and what the tests execute is what a driver would load. The tests run every kernel on the emulator of
-//! `kernels/emulator` and compare it with [`reference`](mod@crate::reference). There is no backend yet that launches them on a GPU.
+//! no CUDA toolkit, and what the tests execute is what a driver loads. [`Cuda`] looks for a driver when a GPU is asked for, so one
+//! binary runs with and without. The tests run every kernel, and the whole backend, on the emulator of `kernels/emulator` and compare
+//! with [`reference`](mod@crate::reference).
+
+#[cfg(feature = "cuda")]
+mod backend;
+#[cfg(feature = "cuda")]
+mod device;
+#[cfg(feature = "cuda")]
+mod host;
+#[cfg(feature = "cuda")]
+mod launch;
+#[cfg(feature = "cuda")]
+mod memory;
+#[cfg(feature = "cuda")]
+mod operand;
+#[cfg(feature = "cuda")]
+mod ops;
+
+#[cfg(feature = "cuda")]
+pub use backend::Cuda;
+#[cfg(feature = "cuda")]
+pub use device::{Found, found};
+#[cfg(feature = "cuda")]
+pub(crate) use memory::Memory;
 
 /// The kernels of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +84,32 @@ impl Family {
         heads.map(|head| head.trim_end_matches('('))
     }
 
+    /// How many bytes each parameter of a kernel has, as the PTX declares them; `None` if there is no such kernel.
+    pub fn parameters(&self, name: &str) -> Option<Vec<usize>> {
+        let text = self.kernel(name)?;
+        let declared = text[..text.find("\n{")?].lines().filter_map(|line| line.trim_start().strip_prefix(".param "));
+        declared.map(parameter_size).collect()
+    }
+
     /// The PTX of one kernel, from its head to the end of its body.
     pub fn kernel(&self, name: &str) -> Option<&'static str> {
         let start = self.ptx.find(&format!(".visible .entry {name}("))?;
         let end = self.ptx[start..].find("\n}\n")?;
         Some(&self.ptx[start..start + end + 2])
     }
+}
+
+/// The bytes of `.u64 name,` or `.align 4 .b8 name[52]`.
+fn parameter_size(declaration: &str) -> Option<usize> {
+    let mut words = declaration.trim_end_matches(',').split_whitespace().skip_while(|word| !word.starts_with('.'));
+    let mut kind = words.next()?;
+    if kind == ".align" {
+        kind = words.nth(1)?;
+    }
+    let bits: usize = kind.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
+    let count = match words.next()?.split_once('[') {
+        Some((_, count)) => count.trim_end_matches(']').parse().ok()?,
+        None => 1,
+    };
+    Some(bits / 8 * count)
 }

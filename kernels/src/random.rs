@@ -193,7 +193,7 @@ fn normal_quantile(p: f64) -> f64 {
 }
 
 /// The largest number of type `T` below `end`, unless that lies within its subnormals.
-fn number_below<T: Element>(end: f64) -> Option<f64> {
+pub(crate) fn number_below<T: Element>(end: f64) -> Option<f64> {
     let round = |x: f64| T::from_scalar(Scalar::Float(x)).to_scalar().as_f64();
     let precision = (1..=53).find(|&bits| round(1.0 + 0.5f64.powi(bits)) == 1.0)?;
     // Half the distance to the number below, at least: rounding falls on that number, or past a tie with `end`.

@@ -72,7 +72,8 @@ impl Op for Move {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let x = inputs[0];
-        let host = x.backend().download(&x.backend().copy(x.view())?)?;
+        let packed = x.backend().copy(x.view())?;
+        let host = if packed.is_on_host() { packed } else { x.backend().download(&packed)? };
         Tensor::from_buffer(self.to.backend().upload(host)?, x.shape(), self.to)
     }
 

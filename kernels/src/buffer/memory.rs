@@ -198,7 +198,7 @@ impl Drop for Block {
 }
 
 /// The number and the size of the smallest class that holds `bytes`: `ALIGN * {5, 6, 7, 8} * 2^k`, or up to four lines.
-fn size_class(bytes: usize) -> (usize, usize) {
+pub(crate) fn size_class(bytes: usize) -> (usize, usize) {
     let units = bytes.div_ceil(ALIGN).max(1);
     if units <= 4 {
         return (units - 1, units * ALIGN);
