@@ -120,7 +120,7 @@ pub struct Machine {
     /// How many threads to compute with; never changes a result [default: all]
     #[arg(long, value_name = "N", env = "GRADUS_THREADS")]
     pub threads: Option<usize>,
-    /// What computes: `cpu`
+    /// What computes: `cpu`, or `cuda:0` and up for NVIDIA GPUs (`gradus device` lists them)
     #[arg(long, value_name = "NAME", env = "GRADUS_DEVICE", default_value = "cpu")]
     pub device: String,
 }

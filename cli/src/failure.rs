@@ -80,11 +80,18 @@ impl From<nn::Error> for Failure {
             nn::Error::Config(_) => Kind::Usage,
             nn::Error::Data(_) => Kind::Data,
             nn::Error::Numeric(_) => Kind::Numeric,
-            nn::Error::Device(_) | nn::Error::Tensor(nn::core::Error::Device(_)) => Kind::Device,
+            error if is_of_device(error) => Kind::Device,
             _ => Kind::Run,
         };
         Failure::new(kind, error.to_string())
     }
+}
+
+/// Whether it was the device that failed, not what it was asked to do.
+pub fn is_of_device(error: &nn::Error) -> bool {
+    use nn::core::{Error, kernels};
+    let nn::Error::Tensor(error) = error else { return matches!(error, nn::Error::Device(_)) };
+    matches!(error, Error::Device(_) | Error::Kernel(kernels::Error::Device(_)))
 }
 
 /// The nearest of `names`, as the end of a sentence: ` Did you mean "mnist"?`; empty if none is near.

@@ -3,7 +3,7 @@
 use nn::core::kernels::cpu::peak;
 use nn::core::kernels::cpu::simd::Isa;
 use nn::core::kernels::cpu::threads;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{Counts, DeviceArgs, DeviceCommand};
 use crate::failure::{Failure, Kind};
@@ -67,7 +67,8 @@ fn show(terminal: &Terminal) -> Result<(), Failure> {
     let available: Vec<String> = Isa::available().map(|isa| isa.to_string()).collect();
     let cpu = cpu_name();
     let threads = machine::thread_count();
-    let value = json!({
+    let gpus = machine::gpus();
+    let mut value = json!({
         "devices": [{
             "name": "cpu",
             "processor": cpu,
@@ -77,14 +78,37 @@ fn show(terminal: &Terminal) -> Result<(), Failure> {
             "isa_available": available,
         }],
     });
+    match (&gpus, &mut value["devices"]) {
+        (Ok(gpus), Value::Array(devices)) => devices.extend(gpus.iter().map(|gpu| {
+            let capability = format!("{}.{}", gpu.capability.0, gpu.capability.1);
+            json!({ "name": gpu.name, "model": gpu.model, "compute_capability": capability, "bytes": gpu.memory })
+        })),
+        (Err(why), _) => value["no_cuda"] = json!(why),
+        _ => {}
+    }
     terminal.answer(&value, || {
         let processor = cpu.clone().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
         let cores = cores().map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-        format!(
+        let cpu = format!(
             "{}  {processor}\n     cores             {cores}\n     threads           {threads}\n     \
              instruction sets  {}, in use: {isa}",
             terminal.bold("cpu"),
             available.join(", "),
-        )
+        );
+        let lines: Vec<String> = match &gpus {
+            Ok(gpus) if gpus.is_empty() => vec!["cuda  the driver shows no device".into()],
+            Ok(gpus) => gpus.iter().map(|gpu| line_of(gpu, terminal)).collect(),
+            Err(why) => vec![format!("no {why}")],
+        };
+        [cpu].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
     })
+}
+
+fn line_of(gpu: &machine::Gpu, terminal: &Terminal) -> String {
+    let ((major, minor), gib) = (gpu.capability, gpu.memory as f64 / (1 << 30) as f64);
+    format!(
+        "{}  {}\n     compute capability  {major}.{minor}\n     memory              {gib:.1} GiB",
+        terminal.bold(&gpu.name),
+        gpu.model
+    )
 }

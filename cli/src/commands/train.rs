@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::summary;
 use crate::args::TrainArgs;
+use crate::checkpoints::Checkpoints;
 use crate::datasets::load::known_shape;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, is_of_device};
 use crate::interrupt::Interrupt;
 use crate::model_file;
 use crate::report::confusion::ClassReport;
@@ -211,6 +212,10 @@ impl Training {
             }
             let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
             let epochs = watch.finish()?;
+            let fitted = fitted.map_err(|error| match is_of_device(&error) {
+                true => device_failed(&error, &trainer, &recipe, &folder),
+                false => Failure::from(error),
+            });
             (fitted?, epochs)
         };
         model_file::save(&model, &folder.path().join(MODEL), &samples.train.classes)?;
@@ -353,6 +358,18 @@ fn text(outcome: &Outcome, recipe: &Recipe, test: Option<&Examined>) -> String {
     ));
     lines.push(outcome.run_dir.clone());
     lines.join("\n")
+}
+
+/// What a device's failure leaves: the training as it was before the step that failed, if the device still gives it.
+fn device_failed(error: &nn::Error, trainer: &Trainer<'_>, recipe: &Recipe, folder: &RunFolder) -> Failure {
+    let (steps, path) = (trainer.progress().history.steps, folder.path());
+    let mut checkpoints = Checkpoints::new(path, &recipe.train.checkpoint, steps);
+    let (path, what) = (path.display(), format!("{error}; step {} was not made", steps + 1));
+    let left = match checkpoints.save(trainer) {
+        Ok(()) => format!("go on with: gradus train --resume {path}, on another device or once this one has room"),
+        Err(_) => format!("go on from the last checkpoint with: gradus train --resume {path}"),
+    };
+    Failure::new(Kind::Device, format!("{what}; {left}"))
 }
 
 fn interrupted(signal: u8, history: &History, folder: &RunFolder) -> Failure {

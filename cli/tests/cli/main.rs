@@ -6,6 +6,7 @@ mod data;
 mod emulate;
 mod errors;
 mod fetch;
+mod gpu;
 mod help;
 mod images;
 mod kernel;

@@ -89,13 +89,15 @@ impl<'a> Trainer<'a> {
         if let Some(activity) = activity {
             loss = loss.add(&activity)?;
         }
-        let value = loss.item()? + self.model.penalty()?;
         // Not to hold on to the graph, whose weights are about to change in place.
         let raw = { raw }.detach();
+        // Reading the loss waits for a GPU, so the way back is started first.
+        let value = loss.detach();
+        let gradients = loss.backward()?;
+        let value = value.item()? + self.model.penalty()?;
         let counts =
             self.metrics.iter().map(|metric| metric.count(&raw, &left, &batch.targets)).collect::<Result<_>>()?;
         if value.is_finite() {
-            let gradients = loss.backward()?;
             self.update.apply(self.model.params(), gradients)?;
         }
         self.progress.history.steps += 1;

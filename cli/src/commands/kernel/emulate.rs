@@ -19,7 +19,7 @@ use crate::terminal::Terminal;
 /// If it cannot be read or launched; if it does something wrong, with the kind of a failed check.
 pub fn run(args: &KernelRun, terminal: &Terminal) -> Result<(), Failure> {
     if !args.emulate {
-        let text = "this build cannot launch kernels on a GPU; --emulate runs them on the processor";
+        let text = "kernels of your own run on the emulator alone: add --emulate";
         return Err(Failure::new(Kind::Device, text));
     }
     let (text, wanted) = source(args)?;
