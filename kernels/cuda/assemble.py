@@ -3,9 +3,10 @@
 
     python3 -m venv /tmp/nvrtc
     /tmp/nvrtc/bin/pip install -r kernels/cuda/requirements.txt
-    /tmp/nvrtc/bin/python kernels/cuda/assemble.py
+    /tmp/nvrtc/bin/python kernels/cuda/assemble.py            # fails if report.csv would change
+    /tmp/nvrtc/bin/python kernels/cuda/assemble.py --write    # writes it
 
-No GPU is needed, and nothing here is a time: registers and spills say how many blocks fit on a multiprocessor, and the machine code of
+What is found for the architectures of REPORTED stands in report.csv, which `gradus kernel show NAME --sass-report` prints. No GPU is needed, and nothing here is a time: registers and spills say how many blocks fit on a multiprocessor, and the machine code of
 an inner loop says which share of its instructions multiply.
 """
 import collections, concurrent.futures, glob, os, re, subprocess, sys, tempfile
@@ -29,6 +30,7 @@ WANTED = {
     "matmul_tf32": (128, "HMMA", 0.1),
 }
 # Those whose loop has loads narrower than 128 bits: at edges, and of single elements for tensor cores.
+REPORTED = (80, 90)
 NARROW = {"matmul_64", "conv2d_tiles", "conv2d_tiles_grad_input", "conv2d_tiles_grad_weight", "matmul_tf32"}
 
 def tool(folder, name):
@@ -39,11 +41,13 @@ def tool(folder, name):
 
 
 def resources(report):
-    """For each kernel: registers, and bytes of spills."""
+    """For each kernel: registers, bytes of spills, and bytes of shared memory."""
     found = {}
     for part in report.split("Compiling entry function '")[1:]:
         spills = sum(int(count) for count in re.findall(r"(\d+) bytes spill", part))
-        found[part.split("'")[0]] = int(re.search(r"Used (\d+) registers", part).group(1)), spills
+        shared = re.search(r"(\d+) bytes smem", part)
+        registers = int(re.search(r"Used (\d+) registers", part).group(1))
+        found[part.split("'")[0]] = registers, spills, int(shared.group(1)) if shared else 0
     return found
 
 
@@ -70,19 +74,19 @@ def inner_loop(sass, kernel, multiply):
 
 
 def assemble(path, arch):
-    """What is printed about a file for an architecture, and what is wrong with it."""
-    said, complaints = [], []
+    """What is printed about a file for an architecture, what is wrong with it, and its rows of the report."""
+    said, complaints, loops = [], [], {}
     with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
         command = [tool(ARCHITECTURES[arch], "ptxas"), "-v", f"-arch=sm_{arch}", path, "-o", cubin.name]
         report = subprocess.run(command, capture_output=True, text=True)
         if report.returncode:
-            return said, [f"{os.path.basename(path)} for sm_{arch}: {report.stderr.strip()}"]
+            return said, [f"{os.path.basename(path)} for sm_{arch}: {report.stderr.strip()}"], []
         used = resources(report.stderr)
         # The disassembler knows 7.5 and later.
         kernels = [name for name in WANTED if name in used and arch > 70]
         command = [tool("cu13", "nvdisasm"), "-c", cubin.name]
         sass = subprocess.run(command, capture_output=True, text=True).stdout if kernels else ""
-    for name, (registers, spills) in used.items():
+    for name, (registers, spills, _) in used.items():
         # 7.0 has no room for the addresses of matmul_128 beside its 64 sums: known, and left.
         if spills and arch > 70:
             complaints.append(f"{name} for sm_{arch} spills {spills} bytes")
@@ -93,9 +97,12 @@ def assemble(path, arch):
         narrow = [op for op in loop if re.match(r"LD[SG]($|\.)", op) and ".128" not in op]
         said.append(f"{name} sm_{arch}: {used[name][0]} registers, {used[name][1]} bytes of spills, "
                     f"inner loop of {len(loop)}: {share:.1%} {multiply}, {len(narrow)} loads narrower than 128 bits")
+        loops[name] = f"{len(loop)},{multiply},{counts[multiply]},{len(narrow)}"
         if used[name][0] > most or share < least or (narrow and name not in NARROW):
             complaints.append(f"{name} for sm_{arch}: at most {most} registers, {least:.0%} {multiply} and 128-bit loads are wanted")
-    return said, complaints
+    rows = [f"{name},{arch},{registers},{spills},{shared},{loops.get(name, ',,,')}"
+            for name, (registers, spills, shared) in sorted(used.items()) if arch in REPORTED]
+    return said, complaints, rows
 
 
 def main():
@@ -104,9 +111,17 @@ def main():
     jobs = [(path, arch) for path in paths for arch in ARCHITECTURES if arch >= lowest(path)]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         answers = list(pool.map(lambda job: assemble(*job), jobs))
-    for said, _ in answers:
+    for said, _, _ in answers:
         print("\n".join(said), end="\n" if said else "")
-    sys.exit("\n".join(complaint for _, complaints in answers for complaint in complaints) or 0)
+    complaints = [complaint for _, found, _ in answers for complaint in found]
+    report = "kernel,arch,registers,spilled,shared,loop,multiply,multiplies,narrow\n"
+    report += "".join(f"{row}\n" for _, _, rows in answers for row in rows)
+    path = f"{HERE}/report.csv"
+    if "--write" in sys.argv:
+        open(path, "w").write(report)
+    elif not os.path.exists(path) or open(path).read() != report:
+        complaints.append("report.csv is not what was found: run assemble.py --write")
+    sys.exit("\n".join(complaints) or 0)
 
 
 main()

@@ -38,6 +38,9 @@ pub struct Family {
     pub ptx: &'static str,
 }
 
+/// What NVIDIA's assembler made of the kernels, a line each: `kernels/cuda/assemble.py` writes it, and says what the columns are.
+pub const REPORT: &str = include_str!("../cuda/report.csv");
+
 /// What all sources include.
 pub const COMMON: &str = include_str!("../cuda/common.h");
 

@@ -197,7 +197,8 @@ pub struct KernelRun {
 Examples:
   gradus kernel show                       the CUDA kernels, by family
   gradus kernel show matmul                the CUDA C of a family
-  gradus kernel show matmul_tiled --ptx    the PTX of a kernel")]
+  gradus kernel show matmul_tiled --ptx    the PTX of a kernel
+  gradus kernel show matmul --sass-report  registers, spills and the inner loop, from NVIDIA's assembler")]
 pub struct KernelShow {
     /// A family or a kernel [default: list them]
     #[arg(value_name = "NAME")]
@@ -205,4 +206,8 @@ pub struct KernelShow {
     /// Show the PTX in place of the CUDA C
     #[arg(long)]
     pub ptx: bool,
+
+    /// Show what NVIDIA's assembler made of it: registers, spills, and how much of the inner loop multiplies
+    #[arg(long, conflicts_with = "ptx", requires = "name")]
+    pub sass_report: bool,
 }

@@ -37,6 +37,21 @@ fn the_chapter_says_what_is_counted() {
 }
 
 #[test]
+fn the_assembler_s_report_is_shown() {
+    let place = Place::new();
+    let rows = answer(&place, &["kernel", "show", "matmul_128", "--sass-report"]);
+    let row = &rows[0];
+    assert_eq!(
+        (row["sm"].as_u64(), row["registers"].as_u64(), row["spilled_bytes"].as_u64()),
+        (Some(80), Some(128), Some(0))
+    );
+    assert!(row["multiplies"].as_f64().unwrap() / row["loop"].as_f64().unwrap() > 0.88, "{row}");
+    let text = place.ok(&["kernel", "show", "softmax", "--sass-report"]);
+    assert!(text.contains("cross_entropy_grad") && text.contains("90"), "{text}");
+    place.fails(&["kernel", "show", "soft", "--sass-report"], 2, &["no CUDA kernel or family"]);
+}
+
+#[test]
 fn a_kernel_of_ones_own_runs_or_is_told_its_fault() {
     let place = Place::new();
     let ptx = ".version 7.8\n.target sm_70\n.address_size 64\n.visible .entry scale(.param .u64 x, .param .f32 by)\n{\n\

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gradus_emulator::{Counters, FaultKind, Kernel, Launch, Memory, Module, Param};
-use nn::core::kernels::cuda::{FAMILIES, Family};
+use nn::core::kernels::cuda::{FAMILIES, Family, REPORT};
 use serde_json::{Value, json};
 
 use super::arguments::Argument;
@@ -69,6 +69,9 @@ pub fn show(args: &KernelShow, terminal: &Terminal) -> Result<(), Failure> {
             lines.collect::<Vec<_>>().join("\n")
         });
     };
+    if args.sass_report {
+        return sass_report(name, terminal);
+    }
     let text = match (Family::named(name), owner(name)) {
         (Some(family), _) if args.ptx => family.ptx,
         (Some(family), _) | (None, Some(family)) if !args.ptx => family.source,
@@ -76,6 +79,38 @@ pub fn show(args: &KernelShow, terminal: &Terminal) -> Result<(), Failure> {
         _ => return Err(unknown(name)),
     };
     terminal.answer(&json!({ "name": name, "text": text }), || text.trim_end().to_owned())
+}
+
+/// What NVIDIA's assembler made of a kernel or a family: what decides how fast it can be, without a GPU.
+fn sass_report(name: &str, terminal: &Terminal) -> Result<(), Failure> {
+    let family = Family::named(name).or_else(|| owner(name)).ok_or_else(|| unknown(name))?;
+    let wanted = |kernel: &str| kernel == name || (family.name == name && family.kernels().any(|own| own == kernel));
+    let rows = REPORT.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let rows: Vec<Vec<&str>> = rows.filter(|row| wanted(row[0])).collect();
+    let number = |text: &str| text.parse::<u64>().ok();
+    let value = |row: &Vec<&str>| {
+        let [kernel, arch, registers, spilled, shared, length, multiply, multiplies, narrow] = row[..] else {
+            return json!(row);
+        };
+        json!({
+            "kernel": kernel, "sm": number(arch), "registers": number(registers), "spilled_bytes": number(spilled),
+            "shared_bytes": number(shared), "loop": number(length), "multiply": multiply, "multiplies": number(multiplies),
+            "narrow_loads": number(narrow),
+        })
+    };
+    terminal.answer(&rows.iter().map(value).collect::<Vec<_>>(), || {
+        let head = ["kernel", "sm", "registers", "spilled", "shared", "inner loop", "multiply", "narrow loads"];
+        let mut table = Table::new(head).right([1, 2, 3, 4, 5, 6, 7]);
+        for row in &rows {
+            let share = match (number(row[7]), number(row[5])) {
+                (Some(part), Some(whole)) => format!("{:.1} % {}", 100.0 * part as f64 / whole as f64, row[6]),
+                _ => String::new(),
+            };
+            let cells = [row[0], row[1], row[2], row[3], row[4], row[5], &share, row[8]];
+            table.row(cells.map(str::to_owned));
+        }
+        table.to_string()
+    })
 }
 
 /// The family that a kernel belongs to.
