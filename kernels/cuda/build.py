@@ -5,6 +5,7 @@
     /tmp/nvrtc/bin/pip install -r kernels/cuda/requirements.txt
     /tmp/nvrtc/bin/python kernels/cuda/build.py            # writes ptx/*.ptx
     /tmp/nvrtc/bin/python kernels/cuda/build.py --check    # compares, and fails if a file would change
+    /tmp/nvrtc/bin/python kernels/cuda/build.py mine.cu    # writes mine.ptx, for `gradus kernel run mine.ptx --emulate`
 
 An old compiler on purpose: a driver loads PTX of its own time or older, and this one's asks for nothing newer than the driver of
 CUDA 11.8. Each file says in its second line which sources it was made from.
@@ -51,6 +52,15 @@ def compile_source(nvrtc, name, source, header):
 def main():
     nvrtc = load_nvrtc()
     header = open(f"{HERE}/common.h", "rb").read()
+    own = [os.path.abspath(path) for path in sys.argv[1:] if not path.startswith("--")]
+    for path in own:
+        name, ending = os.path.splitext(path)
+        if ending != ".cu":
+            sys.exit(f"{path} is no .cu file")
+        ptx = compile_source(nvrtc, os.path.basename(name), open(path, "rb").read(), header)
+        open(f"{name}.ptx", "wb").write(ptx)
+    if own:
+        return
     os.makedirs(f"{HERE}/ptx", exist_ok=True)
     # Paths in the PTX start where the compiler runs.
     os.chdir("/")

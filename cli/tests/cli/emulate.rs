@@ -71,6 +71,11 @@ fn a_kernel_of_ones_own_runs_or_is_told_its_fault() {
     place.fails(&call("f32[32]=range", "64"), 5, &outside);
     place.fails(&call("f32[32]", "32"), 5, &["nobody has written"]);
     place.fails(&call("f32[32]=range", "2048"), 2, &["a block of [2048, 1, 1] threads"]);
+    place.fails(
+        &["kernel", "run", "mine.cu", "--emulate"],
+        2,
+        &["CUDA C has to be compiled first", "then run mine.ptx"],
+    );
     place.fails(&call("f32[32]=rang", "32"), 2, &["argument \"f32[32]=rang\"", "range"]);
     place.fails(&call("f32[32]=range", "32")[..11], 2, &["it takes 2 arguments, not 1", "its parameters: u64, f32"]);
     std::fs::write(place.path().join("scale.ptx"), ptx.replace("mul.f32", "mul.sat.f32")).unwrap();

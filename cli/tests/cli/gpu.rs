@@ -1,4 +1,5 @@
 //! `--device cuda:0`: on the emulator that stands in for a driver, and on a machine that has none.
+#![cfg(all(target_os = "linux", feature = "cuda"))]
 
 use serde_json::Value;
 
@@ -55,6 +56,10 @@ fn a_device_that_fails_loses_nothing() {
     assert!(code == Some(6) && err.contains("cuda:3: no such device; there is cuda:0"), "{err}");
 
     let train = ["train", "digits", "--epochs", "1", "--device", "cuda:0"];
+    let mut old = place.command(&train);
+    let old = old.env("GRADUS_EMULATE_CUDA", "1").env("GRADUS_EMULATED_DRIVER", "11040").output().unwrap();
+    let text = String::from_utf8(old.stderr).unwrap();
+    assert!(text.contains("the driver is of CUDA 11.4, and the kernels need 11.8"), "{text}");
     let (code, _, err) = emulated(&place, &train, Some("200000"));
     assert!(code == Some(6) && err.contains("out of memory") && err.contains("MiB in use"), "{err}");
     assert!(err.contains("go on with: gradus train --resume runs/0001-digits"), "{err}");

@@ -17,6 +17,9 @@ const OLDEST_DRIVER: i32 = 11_080;
 /// The oldest compute capability that the PTX is made for.
 const OLDEST_DEVICE: (i32, i32) = (7, 0);
 
+/// The most blocks in y and z, on any device.
+const MOST_BLOCKS: u32 = 65_535;
+
 /// What a driver says about a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -156,6 +159,14 @@ impl Gpu {
     /// # Errors
     /// If the kernel cannot be loaded or started, or if an earlier one has failed.
     pub fn launch<A: Arguments>(&self, kernel: &Kernel<A>, grid: Grid, arguments: A) -> Result<()> {
+        let Grid { blocks, threads } = grid;
+        if blocks[1].max(blocks[2]) > MOST_BLOCKS {
+            let (name, hint) = (&kernel.name, "use a smaller batch or --device cpu");
+            return Err(Error::Device(format!(
+                "{}: kernel {name} would take {blocks:?} blocks, and there are at most {MOST_BLOCKS} in y and z; {hint}",
+                self.name
+            )));
+        }
         let function = self.function(kernel)?;
         let mut launch = self.stream.launch_builder(&function);
         arguments.push(&mut launch);
@@ -164,7 +175,6 @@ impl Gpu {
         // call or longer, and whoever gets it next comes later in the same queue.
         let started = unsafe { launch.launch(grid.config()) };
         started.map(drop).map_err(|error| {
-            let Grid { blocks, threads } = grid;
             self.failure(&format!("kernel {} on {blocks:?} blocks of {threads:?} threads", kernel.name), error)
         })
     }

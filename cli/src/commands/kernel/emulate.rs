@@ -130,6 +130,15 @@ fn source(args: &KernelRun) -> Result<(String, Option<String>), Failure> {
         return Ok((family.ptx.to_owned(), Some(args.source.clone())));
     }
     let path = Path::new(&args.source);
+    if path.extension().is_some_and(|ending| ending == "cu") {
+        let file = path.display();
+        let ptx = path.with_extension("ptx");
+        return Err(usage(format!(
+            "{file}: CUDA C has to be compiled first, by NVIDIA's compiler: `nvcc -ptx {file}`, or without a toolkit \
+             `python kernels/cuda/build.py {file}` (its first lines say how); then run {}",
+            ptx.display()
+        )));
+    }
     if path.extension().is_none_or(|ending| ending != "ptx") {
         return Err(unknown(&args.source));
     }
