@@ -11,7 +11,7 @@ use gradus::core::{DType, Device, Distribution, RandomKey, Result, Tensor};
 use gradus::nn::data::{Batch, Dataset, Loader, Scale};
 use gradus::nn::models::Model;
 use gradus::nn::spec::Recipe;
-use gradus::nn::train::Trainer;
+use gradus::nn::train::{Parts, Trainer, training_batches};
 use gradus_kernels::Unary;
 
 /// The device, for one test at a time: its counts and its alarm are those of all threads.
@@ -60,34 +60,40 @@ fn run(case: &cases::Case, inputs: &[Tensor], kind: usize, device: Device) -> Re
     Ok(out)
 }
 
+/// Types, how far results may be off relative to the largest, and in how many layouts they are tried. Narrow types are rounded after
+/// each operation, so that a number between two of theirs may go either way.
+const TYPES: [(DType, f64, usize); 4] =
+    [(DType::F32, 1e-5, 4), (DType::F64, 1e-11, 1), (DType::F16, 4e-3, 1), (DType::BF16, 3e-2, 1)];
+
+/// What is wrong with a case in a type and a layout.
+fn complaint(case: &cases::Case, (dtype, tolerance): (DType, f64), kind: usize, gpu: Device) -> Option<String> {
+    let on_host = || gpu.figures().unwrap().on_host;
+    let inputs: Vec<Tensor> = case.inputs.iter().map(|x| x.to_dtype(dtype).unwrap()).collect();
+    let plain = run(case, &inputs, kind, Device::REFERENCE).unwrap();
+    let before = on_host();
+    let found = match run(case, &inputs, kind, gpu) {
+        Ok(_) if on_host() > before && dtype == DType::F32 => return Some("the host has computed a part of it".into()),
+        Ok(found) => found,
+        Err(error) => return Some(error.to_string()),
+    };
+    let far = |(found, plain): (&Vec<f64>, &Vec<f64>)| {
+        let scale = plain.iter().fold(1f64, |most, x| most.max(x.abs()));
+        let far = |(a, b): (&f64, &f64)| (a - b).abs() > tolerance * scale || a.is_nan() != b.is_nan();
+        found.len() != plain.len() || found.iter().zip(plain).any(far)
+    };
+    let wrong = found.iter().zip(&plain).position(far)?;
+    Some(format!("result {wrong}: {:?}\n  not {:?}", found[wrong], plain[wrong]))
+}
+
 #[test]
 fn every_operation_agrees_with_the_reference() {
     let turn = gpu();
-    let gpu = turn.device;
-    let on_host = || gpu.figures().unwrap().on_host;
     let mut failures = Vec::new();
     for case in cases::all() {
-        let inputs: Vec<Tensor> = case.inputs.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
-        for kind in 0..4 {
-            let plain = run(&case, &inputs, kind, Device::REFERENCE).unwrap();
-            let before = on_host();
-            let found = match run(&case, &inputs, kind, gpu) {
-                Ok(_) if on_host() > before => {
-                    failures.push(format!("{}, layout {kind}: the host has computed a part of it", case.name));
-                    continue;
-                }
-                Ok(found) => found,
-                Err(error) => {
-                    failures.push(format!("{}, layout {kind}: {error}", case.name));
-                    continue;
-                }
-            };
-            for (what, (found, plain)) in found.iter().zip(&plain).enumerate() {
-                let scale = plain.iter().fold(1f64, |most, x| most.max(x.abs()));
-                let far = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-5 * scale || a.is_nan() != b.is_nan();
-                if found.len() != plain.len() || found.iter().zip(plain).any(far) {
-                    failures.push(format!("{}, layout {kind}, result {what}: {found:?}\n  not {plain:?}", case.name));
-                }
+        for (dtype, tolerance, kinds) in TYPES {
+            for kind in 0..kinds {
+                let complaint = complaint(&case, (dtype, tolerance), kind, turn.device);
+                failures.extend(complaint.map(|what| format!("{}, {dtype}, layout {kind}: {what}", case.name)));
             }
         }
     }
@@ -122,6 +128,52 @@ fn products_of_all_sizes_agree_with_the_processor() {
                     largest(&off)
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn bf16_is_multiplied_on_tensor_cores_and_rounded_once() {
+    let turn = gpu();
+    for [m, k, n] in [[130, 72, 200], [7, 16, 8], [5, 9, 8]] {
+        let product = |device: Device| {
+            let operand = |shape: &[usize]| cases::uniform(shape, -1.0, 1.0).to_dtype(DType::BF16)?.to_device(device);
+            let product: Result<Tensor> = operand(&[m, k])?.matmul(&operand(&[k, n])?);
+            product?.to_f64_vec()
+        };
+        let (found, expected) = (product(turn.device).unwrap(), product(Device::REFERENCE).unwrap());
+        // A sum in another order may fall on the other side of the middle between two numbers, which are 2^-8 apart.
+        let off = found.iter().zip(&expected).filter(|(a, b)| (*a - *b).abs() > b.abs() / 128.0).count();
+        let other = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
+        assert!(off == 0 && other * 100 <= found.len(), "{m} x {k} x {n}: {off} wrong, {other} rounded otherwise");
+    }
+}
+
+/// Every recipe, one step after another on two samples, all of it on the GPU: the first loss is that of the processor, and the
+/// second tells that weights have moved alike. Images are 32 x 32 at most.
+#[test]
+fn every_recipe_trains() {
+    let turn = gpu();
+    let clothes = [nets::named_clothes("train"), nets::named_clothes("t10k")];
+    for name in nets::recipe_names() {
+        let mut recipe = nets::whole_recipe(&name);
+        recipe.data.images.size = recipe.data.images.size.map(|size| size.map(|side| side.min(32)));
+        recipe.train.batch = 2;
+        let [train_part, test_part] = clothes.clone();
+        let data = Parts::cut(&recipe, train_part, Some(test_part)).unwrap().train.subset(0..4).unwrap();
+        let losses = |device: Device| -> Vec<f64> {
+            let model = Model::build(&recipe, data.sample_shape()).unwrap();
+            model.to_device(device).unwrap();
+            let mut trainer = Trainer::of(&recipe, &model);
+            let batches = training_batches(&recipe, &data).unwrap().on(device);
+            batches.epoch(1).map(|batch| trainer.step(&batch.unwrap()).unwrap().0).collect()
+        };
+        let before = turn.device.figures().unwrap().on_host;
+        let (there, here) = (losses(turn.device), losses(Device::CPU));
+        assert_eq!(turn.device.figures().unwrap().on_host, before, "{name}: the host has computed a part of it");
+        for (there, here, tolerance) in [(there[0], here[0], 1e-4), (there[1], here[1], 2e-2)] {
+            let same = (there.is_nan() && here.is_nan()) || (there / here - 1.0).abs() < tolerance;
+            assert!(same, "{name}: {there} on the GPU, {here} on the processor");
         }
     }
 }

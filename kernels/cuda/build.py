@@ -7,6 +7,9 @@
     /tmp/nvrtc/bin/python kernels/cuda/build.py --check    # compares, and fails if a file would change
     /tmp/nvrtc/bin/python kernels/cuda/build.py mine.cu    # writes mine.ptx, for `gradus kernel run mine.ptx --emulate`
 
+The compiler decides between equals by their addresses in its memory, which differ from run to run, and so may the numbers of registers.
+A file is up to date if one of many runs gives its bytes.
+
 An old compiler on purpose: a driver loads PTX of its own time or older, and this one's asks for nothing newer than the driver of
 CUDA 11.8. Each file says in its second line which sources it was made from.
 """
@@ -15,6 +18,8 @@ import ctypes, glob, hashlib, os, sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Kernels that need instructions of compute capability 8.0.
 NEWER = {"matmul_tensor"}
+# How many runs are tried before a file counts as changed.
+RUNS = 20
 
 
 def load_nvrtc():
@@ -65,8 +70,12 @@ def main():
     # Paths in the PTX start where the compiler runs.
     os.chdir("/")
     stale = []
+    # The families of a further run, and its number.
+    doubtful, run = os.environ.get("GRADUS_DOUBTFUL", "").split(), int(os.environ.get("GRADUS_RUN", "1"))
     for path in sorted(glob.glob(f"{HERE}/*.cu")):
         name = os.path.basename(path)[:-3]
+        if doubtful and name not in doubtful:
+            continue
         source = open(path, "rb").read()
         digest = hashlib.sha256(header + source).hexdigest()
         lead = f"// Made by kernels/cuda/build.py with NVRTC 11.8.89; do not edit.\n// sources: sha256 {digest} of common.h and {name}.cu\n"
@@ -75,8 +84,12 @@ def main():
         old = open(into, "rb").read() if os.path.exists(into) else b""
         if old != ptx:
             stale.append(name)
-            if "--check" not in sys.argv:
+            # The first run that differs may differ by luck.
+            if "--check" not in sys.argv and run == RUNS:
                 open(into, "wb").write(ptx)
+    if stale and run < RUNS:
+        os.environ.update(GRADUS_DOUBTFUL=" ".join(stale), GRADUS_RUN=str(run + 1))
+        os.execv(sys.executable, [sys.executable, os.path.abspath(__file__), *sys.argv[1:]])
     print("changed: " + " ".join(stale) if stale else "all is up to date")
     sys.exit(1 if stale and "--check" in sys.argv else 0)
 

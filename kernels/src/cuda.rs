@@ -5,6 +5,9 @@
 //! binary runs with and without. The tests run every kernel, and the whole backend, on the emulator of `kernels/emulator` and compare
 //! with [`reference`](mod@crate::reference).
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 #[cfg(feature = "cuda")]
 mod backend;
 #[cfg(feature = "cuda")]
@@ -36,6 +39,13 @@ pub struct Family {
     pub source: &'static str,
     /// The PTX.
     pub ptx: &'static str,
+}
+
+/// The family that a kernel belongs to; `None` if there is no such kernel.
+pub fn family_of(kernel: &str) -> Option<Family> {
+    static FAMILY: LazyLock<HashMap<&str, Family>> =
+        LazyLock::new(|| FAMILIES.iter().flat_map(|family| family.kernels().map(|name| (name, *family))).collect());
+    FAMILY.get(kernel).copied()
 }
 
 /// What NVIDIA's assembler made of the kernels, a line each: `kernels/cuda/assemble.py` writes it, and says what the columns are.

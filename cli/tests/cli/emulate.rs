@@ -72,7 +72,7 @@ fn a_kernel_of_ones_own_runs_or_is_told_its_fault() {
     place.fails(&call("f32[32]", "32"), 5, &["nobody has written"]);
     place.fails(&call("f32[32]=range", "2048"), 2, &["a block of [2048, 1, 1] threads"]);
     place.fails(
-        &["kernel", "run", "mine.cu", "--emulate"],
+        &["kernel", "run", "mine.cu", "--emulate", "--grid", "1", "--block", "1"],
         2,
         &["CUDA C has to be compiled first", "then run mine.ptx"],
     );

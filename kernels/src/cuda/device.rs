@@ -96,6 +96,8 @@ pub struct Counts {
 pub struct Gpu {
     /// What users call it.
     pub name: &'static str,
+    /// Its compute capability.
+    pub capability: (i32, i32),
     /// What happened so far.
     pub counts: Counts,
     pub(super) context: Arc<CudaContext>,
@@ -141,6 +143,7 @@ impl Gpu {
         unsafe { context.disable_event_tracking() };
         let gpu = Box::leak(Box::new(Self {
             name: Box::leak(device.name.clone().into_boxed_str()),
+            capability: device.capability,
             counts: Counts::default(),
             stream: context.default_stream(),
             context,
@@ -186,6 +189,8 @@ impl Gpu {
         }
         let family = kernel.check()?;
         let fault = |error| self.failure(&format!("kernel {} could not be loaded", kernel.name), error);
+        // A module that another thread has loaded needs the context in this one too.
+        self.context.bind_to_thread().map_err(fault)?;
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         let module = match modules.get(family.name) {
             Some(module) => module.clone(),

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use cudarc::driver::{DeviceRepr, LaunchArgs, LaunchConfig, PushKernelArg};
 
 use super::operand::{Adjusted, Images, Strided, Strides};
-use crate::cuda::Family;
+use crate::cuda::{Family, family_of};
 use crate::{Error, Result};
 
 /// Where something stands in the memory of a GPU; 0 for nothing.
@@ -98,9 +98,8 @@ impl<A: Arguments> Kernel<A> {
 
     /// The kernel of a name that is put together, such as one for each type; `None` if there is none.
     pub fn find(family: &'static str, name: String) -> Option<Self> {
-        let kernel = Self { family, name: Cow::Owned(name), arguments: PhantomData };
-        Family::named(family)?.kernel(&kernel.name)?;
-        Some(kernel)
+        family_of(&name).filter(|found| found.name == family)?;
+        Some(Self { family, name: Cow::Owned(name), arguments: PhantomData })
     }
 
     /// Compares the arguments with the parameters that the PTX declares.

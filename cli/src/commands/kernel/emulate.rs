@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gradus_emulator::{Counters, FaultKind, Kernel, Launch, Memory, Module, Param};
-use nn::core::kernels::cuda::{FAMILIES, Family, REPORT};
+use nn::core::kernels::cuda::{FAMILIES, Family, REPORT, family_of};
 use serde_json::{Value, json};
 
 use super::arguments::Argument;
@@ -72,7 +72,7 @@ pub fn show(args: &KernelShow, terminal: &Terminal) -> Result<(), Failure> {
     if args.sass_report {
         return sass_report(name, terminal);
     }
-    let text = match (Family::named(name), owner(name)) {
+    let text = match (Family::named(name), family_of(name)) {
         (Some(family), _) if args.ptx => family.ptx,
         (Some(family), _) | (None, Some(family)) if !args.ptx => family.source,
         (None, Some(family)) => family.kernel(name).unwrap_or(family.ptx),
@@ -83,7 +83,7 @@ pub fn show(args: &KernelShow, terminal: &Terminal) -> Result<(), Failure> {
 
 /// What NVIDIA's assembler made of a kernel or a family: what decides how fast it can be, without a GPU.
 fn sass_report(name: &str, terminal: &Terminal) -> Result<(), Failure> {
-    let family = Family::named(name).or_else(|| owner(name)).ok_or_else(|| unknown(name))?;
+    let family = Family::named(name).or_else(|| family_of(name)).ok_or_else(|| unknown(name))?;
     let wanted = |kernel: &str| kernel == name || (family.name == name && family.kernels().any(|own| own == kernel));
     let rows = REPORT.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
     let rows: Vec<Vec<&str>> = rows.filter(|row| wanted(row[0])).collect();
@@ -113,11 +113,6 @@ fn sass_report(name: &str, terminal: &Terminal) -> Result<(), Failure> {
     })
 }
 
-/// The family that a kernel belongs to.
-fn owner(kernel: &str) -> Option<Family> {
-    FAMILIES.iter().copied().find(|family| family.kernels().any(|name| name == kernel))
-}
-
 fn unknown(name: &str) -> Failure {
     let names = FAMILIES.iter().flat_map(|family| family.kernels().chain([family.name]));
     let nearest = did_you_mean(name, names);
@@ -126,7 +121,7 @@ fn unknown(name: &str) -> Failure {
 
 /// The PTX to run, and the name of the kernel in it if one is known.
 fn source(args: &KernelRun) -> Result<(String, Option<String>), Failure> {
-    if let Some(family) = owner(&args.source) {
+    if let Some(family) = family_of(&args.source) {
         return Ok((family.ptx.to_owned(), Some(args.source.clone())));
     }
     let path = Path::new(&args.source);

@@ -178,7 +178,29 @@ fn product(gpu: &'static Gpu, a: View, b: View, bias: Address, (activation, p): 
 
 /// `a` times `b` for equal leading dimensions.
 pub fn matmul(gpu: &'static Gpu, a: View, b: View) -> Perhaps<Buffer> {
-    product(gpu, a, b, Address(0), (0, 0.0))
+    match a.dtype() {
+        DType::BF16 => on_tensor_cores(gpu, a, b),
+        _ => product(gpu, a, b, Address(0), (0, 0.0)),
+    }
+}
+
+/// The product of two matrices of `bf16`, where the device has tensor cores for them and both have whole pieces of 16 bytes. Sums are
+/// of single precision and rounded once, as everywhere: what `f32` would lose on tensor cores (`tf32`) is not taken unasked.
+fn on_tensor_cores(gpu: &'static Gpu, a: View, b: View) -> Perhaps<Buffer> {
+    static BF16: Kernel<(A, A, A, u32, u32, u32)> = Kernel::new("matmul_tensor", "matmul_bf16");
+    let (&[m, k], &[_, n]) = (a.shape(), b.shape()) else { return Ok(None) };
+    if gpu.capability < (8, 0) || m * n * k == 0 || k % 8 != 0 || n % 8 != 0 {
+        return Ok(None);
+    }
+    let (a, b) = (Dense::new(gpu, a)?, Dense::new(gpu, b)?);
+    if a.at.0 % 16 != 0 || b.at.0 % 16 != 0 {
+        return Ok(None);
+    }
+    let (c, to) = result(gpu, DType::F32, m * n)?;
+    let (m, n, k) = (count(m)?, count(n)?, count(k)?);
+    let grid = Grid { blocks: [n.div_ceil(128), m.div_ceil(128), 1], threads: [256, 1, 1] };
+    gpu.launch(&BF16, grid, (a.at, b.at, to, m, n, k))?;
+    copy::cast(gpu, View::new(&c, &Layout::contiguous(&[c.len()])), DType::BF16)
 }
 
 /// `x` times `w` plus `bias`, put through `activation`.
