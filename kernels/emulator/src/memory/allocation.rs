@@ -214,7 +214,9 @@ impl Allocation {
         let own = write.launch() == by.launch && write.block() == block;
         let bytes = mask | if own { write.bytes() } else { 0 };
         let mark = Mark::new(by, access == Access::Atomic, bytes, write.written() | mask);
-        self.writes[word].store(mark.0, Relaxed);
+        // Another block may have written other bytes of the word meanwhile.
+        let with_others = |now: u64| Some(mark.0 | u64::from(Mark(now).written()));
+        self.writes[word].fetch_update(Relaxed, Relaxed, with_others).expect("the closure always answers");
         Ok(())
     }
 
