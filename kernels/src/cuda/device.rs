@@ -18,7 +18,7 @@ const OLDEST_DRIVER: i32 = 11_080;
 const OLDEST_DEVICE: (i32, i32) = (7, 0);
 
 /// The most blocks in y and z, on any device.
-const MOST_BLOCKS: u32 = 65_535;
+const MOST_IN_Y_AND_Z: u32 = 65_535;
 
 /// What a driver says about a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,8 @@ pub struct Gpu {
     pub(super) pool: Pool,
     staging: Staging,
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
-    functions: RwLock<HashMap<String, CudaFunction>>,
+    /// Kernels that were loaded, with the sizes of the arguments that they were checked for.
+    functions: RwLock<HashMap<String, (CudaFunction, &'static [usize])>>,
     /// Where kernels write an index that is out of range.
     alarm: Mutex<Option<Memory>>,
     /// Whether a kernel that could write there was started since the last look.
@@ -163,10 +164,10 @@ impl Gpu {
     /// If the kernel cannot be loaded or started, or if an earlier one has failed.
     pub fn launch<A: Arguments>(&self, kernel: &Kernel<A>, grid: Grid, arguments: A) -> Result<()> {
         let Grid { blocks, threads } = grid;
-        if blocks[1].max(blocks[2]) > MOST_BLOCKS {
+        if blocks[1].max(blocks[2]) > MOST_IN_Y_AND_Z {
             let (name, hint) = (&kernel.name, "use a smaller batch or --device cpu");
             return Err(Error::Device(format!(
-                "{}: kernel {name} would take {blocks:?} blocks, and there are at most {MOST_BLOCKS} in y and z; {hint}",
+                "{}: kernel {name} would take {blocks:?} blocks, and there are at most {MOST_IN_Y_AND_Z} in y and z; {hint}",
                 self.name
             )));
         }
@@ -184,7 +185,8 @@ impl Gpu {
 
     fn function<A: Arguments>(&self, kernel: &Kernel<A>) -> Result<CudaFunction> {
         let known = self.functions.read().unwrap_or_else(PoisonError::into_inner).get(kernel.name.as_ref()).cloned();
-        if let Some(function) = known {
+        // One of the same name with other arguments goes to the check, which refuses it.
+        if let Some((function, _)) = known.filter(|(_, sizes)| *sizes == A::SIZES) {
             return Ok(function);
         }
         let family = kernel.check()?;
@@ -201,7 +203,7 @@ impl Gpu {
         };
         let function = module.load_function(&kernel.name).map_err(fault)?;
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(functions.entry(kernel.name.to_string()).or_insert(function).clone())
+        Ok(functions.entry(kernel.name.to_string()).or_insert((function, A::SIZES)).0.clone())
     }
 
     /// Host memory as memory of the device.

@@ -132,6 +132,14 @@ const THREADS: u32 = 256;
 /// The most blocks of a kernel whose threads go on to further elements: enough to fill any GPU of today some times over.
 const MOST_BLOCKS: u32 = 4096;
 
+/// So many blocks fill a GPU; less work is cut into parts. The same number for all devices, so that sums are the same on each.
+const BUSY: u32 = 128;
+
+/// Into how many parts each of so many blocks is cut so that a GPU is busy, if there is work for at most `most` parts.
+pub fn parts(blocks: u32, most: u32) -> u32 {
+    (BUSY / blocks.max(1)).min(most).max(1)
+}
+
 impl Grid {
     /// Threads for `n` elements. Beyond a number, each takes several.
     pub fn each(n: u32) -> Self {

@@ -1,16 +1,13 @@
 //! What is made of the elements along dimensions: sums and extremes, running sums, order.
 
 use super::super::device::Gpu;
-use super::super::launch::{Address, Argument, Arguments, Grid, Kernel};
+use super::super::launch::{Address, Argument, Arguments, Grid, Kernel, parts};
 use super::super::operand::count;
 use super::{Dense, Perhaps, copy, moved_last, result, with_axis_last};
-use crate::{ArgReduce, Backend, Buffer, CPU, DType, Element, Layout, Reduce, Result, View, with_element};
+use crate::{ArgReduce, Backend, Buffer, CPU, DType, Element, Error, Layout, Reduce, Result, View, with_element};
 
 /// Rows of at most this length are a warp's work, longer ones a block's.
 const WARP_ROW: usize = 1024;
-
-/// So many blocks fill a GPU; fewer rows or columns are cut into parts.
-const BUSY: u32 = 128;
 
 /// How many elements of a row or a column a block takes at least.
 const LEAST_PART: usize = 4096;
@@ -30,6 +27,16 @@ pub fn reduce(gpu: &'static Gpu, op: Reduce, x: View, axes: &[usize]) -> Perhaps
         (_, DType::F64) => reduced(gpu, name(op), x, axes, 1f64),
         _ => reduced(gpu, name(op), x, axes, None::<f32>),
     }
+}
+
+/// Sums from those of their parts, `len` of each part, one after another: added in order.
+pub fn sum_of_parts(gpu: &'static Gpu, parts: Buffer, len: usize) -> Result<Buffer> {
+    if parts.len() == len {
+        return Ok(parts);
+    }
+    let layout = Layout::contiguous(&[parts.len() / len, len]);
+    let sums = reduce(gpu, Reduce::Sum, View::new(&parts, &layout), &[0])?;
+    sums.ok_or_else(|| Error::Device(format!("{}: there is no kernel for sums of {}", gpu.name, parts.dtype())))
 }
 
 /// What `op` makes of no elements, `len` times. The processor knows it.
@@ -136,7 +143,7 @@ fn along_rows<S: Factor>(
         return Ok(Some(y));
     }
     let Some(kernel) = Kernel::find("reduce", format!("reduce_rows_block_{first}")) else { return Ok(None) };
-    let parts = (BUSY / rows).min(count(columns / LEAST_PART)?).max(1);
+    let parts = parts(rows, count(columns / LEAST_PART)?);
     let mut grid = Grid::rows(rows);
     grid.blocks[1] = parts;
     if parts == 1 {
@@ -164,7 +171,7 @@ fn along_columns<S: Factor>(
     let width = wide.next_power_of_two().min(32);
     let height = tall.next_power_of_two().min(256 / width);
     let across = wide.div_ceil(width);
-    let parts = (BUSY / across).min(count(rows * width as usize / LEAST_PART)?).max(1);
+    let parts = parts(across, count(rows * width as usize / LEAST_PART)?);
     let grid = Grid { blocks: [across, parts, 1], threads: [width, height, 1] };
     if parts == 1 {
         gpu.launch(&kernel, grid, scale.rows(x, at, tall, wide))?;

@@ -1,12 +1,12 @@
 //! Convolution of images `[n, h, w, c]` with weights `[kh, kw, c / groups, o]`.
 
 use super::super::device::Gpu;
-use super::super::launch::{Address, Grid, Kernel};
+use super::super::launch::{Address, Grid, Kernel, parts};
 use super::super::operand::{Images, count};
 use super::matmul::{activated, number};
 use super::pool::four;
 use super::{Dense, Perhaps, along, pointwise, result};
-use crate::{Binary, Buffer, DType, Layout, Reduce, Unary, View, Window};
+use crate::{Binary, Buffer, DType, Layout, Unary, View, Window};
 
 type A = Address;
 type Plain = Kernel<(A, A, A, u32, Images)>;
@@ -29,9 +29,6 @@ const TILE: u32 = 64;
 
 /// How many neighbours of a row a thread computes where each channel is convolved by itself; `STRIP` in `conv_tiles.cu`.
 const STRIP: usize = 4;
-
-/// So many blocks fill a GPU; gradients of few weights are cut into parts of their sums.
-const BUSY: u32 = 128;
 
 /// How many results a part of a sum takes at least.
 const LEAST_PART: usize = 512;
@@ -154,18 +151,9 @@ pub fn grad_weight(
         let blocks = [count(c)?.div_ceil(32), count(taps)?, 1];
         (&CHANNELS_GRAD_WEIGHT, Grid { blocks, threads: [32, 8, 1] })
     };
-    let parts = (BUSY / (grid.blocks[0] * grid.blocks[1])).min(count(n * out_h * out_w / LEAST_PART)?).max(1);
+    let parts = parts(grid.blocks[0] * grid.blocks[1], count(n * out_h * out_w / LEAST_PART)?);
     grid.blocks[2] = parts;
     let (dw, to) = result(gpu, DType::F32, len * parts as usize)?;
     gpu.launch(kernel, grid, (x.at, dy.at, to, images))?;
-    joined(gpu, dw, len)
-}
-
-/// The sums of so many weights from those of their parts, in order.
-fn joined(gpu: &'static Gpu, parts: Buffer, len: usize) -> Perhaps<Buffer> {
-    if parts.len() == len {
-        return Ok(Some(parts));
-    }
-    let layout = Layout::contiguous(&[parts.len() / len, len]);
-    along::reduce(gpu, Reduce::Sum, View::new(&parts, &layout), &[0])
+    along::sum_of_parts(gpu, dw, len).map(Some)
 }

@@ -1,7 +1,7 @@
 //! Products of matrices. Which kernel computes one depends on its sizes alone, so that sums are made in the same order on any GPU.
 
 use super::super::device::Gpu;
-use super::super::launch::{Address, Argument, Grid, Kernel};
+use super::super::launch::{Address, Argument, Grid, Kernel, parts};
 use super::super::operand::{Strides, count, first, start};
 use super::{Dense, Perhaps, copy, pointwise, result};
 use crate::{Buffer, DType, Layout, Result, Unary, View};
@@ -24,9 +24,6 @@ static DOUBLE: Kernel<(A, A, A, A, u32, u32, u32, Strides, f64, u32, u32, f64)> 
 
 /// So many rows of the left matrix are few: all work is to read the right one.
 const FEW: u32 = 16;
-
-/// So many blocks fill a GPU; shorter outputs are cut along their sums.
-const BUSY: u32 = 128;
 
 /// Shorter parts of a sum are not worth the pass that adds them.
 const LEAST_PART: u32 = 256;
@@ -97,11 +94,6 @@ impl Product {
         Ok(Self { a, b, batch: count(batch)?, m: count(m)?, n: count(n)?, k: count(k)?, strides, _copies: copies })
     }
 
-    /// Into how many parts sums are cut so that enough blocks have work.
-    fn parts(&self, blocks: u32) -> u32 {
-        (BUSY / blocks.max(1)).min(self.k / LEAST_PART).max(1)
-    }
-
     /// The kernel of large tiles for the way in which the operands lie, if they are large and all stands in pieces of 16 bytes.
     fn large_tiles(&self) -> Option<&'static Single> {
         let pieces = |n: u32| n.is_multiple_of(4);
@@ -129,7 +121,7 @@ impl Product {
             Some(kernel) => (kernel, [n.div_ceil(128), m.div_ceil(128)], [256, 1, 1]),
             None => (&TILES_OF_64, [n.div_ceil(64), m.div_ceil(64)], [256, 1, 1]),
         };
-        let parts = self.parts(x * y * batch);
+        let parts = parts(x * y * batch, k / LEAST_PART);
         let grid = Grid { blocks: [x, y, batch * parts], threads };
         let launch = |c: Address, end: Finish<f32>| {
             let Finish { bias, scale, accumulate, activation, p } = end;

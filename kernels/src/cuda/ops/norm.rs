@@ -1,12 +1,12 @@
 //! Normalisation of features, and the gradient through an activation, whose sums go the same way.
 
 use super::super::device::Gpu;
-use super::super::launch::{Address, Grid, Kernel};
+use super::super::launch::{Address, Grid, Kernel, parts};
 use super::super::operand::{count, start};
 use super::matmul::number;
 use super::{Dense, Perhaps, along, result, room};
 use crate::backend::Normalize;
-use crate::{Buffer, DType, Layout, Reduce, Result, Unary, View};
+use crate::{Buffer, DType, Result, Unary, View};
 
 type A = Address;
 
@@ -21,9 +21,6 @@ static GRAD_INPUT: Kernel<(A, A, A, A, A, A, A, A, u32, u32, u32, u32, f32)> =
     Kernel::new("norm", "normalize_grad_input");
 static ACTIVATION_GRAD: Kernel<(A, A, A, A, u32, u32, u32, f32)> = Kernel::new("norm", "activation_grad");
 static LAYER_NORM: Kernel<(A, A, A, A, u32, f32)> = Kernel::new("norm", "layer_norm");
-
-/// So many blocks fill a GPU; fewer columns are cut into parts of their rows.
-const BUSY: u32 = 128;
 
 /// How many rows a part has at least.
 const LEAST_PART: u32 = 64;
@@ -46,7 +43,7 @@ impl Features {
     /// Blocks of 32 columns, for each part of the rows.
     fn grid(self) -> Grid {
         let mut grid = Grid::columns(self.columns);
-        grid.blocks[1] = (BUSY / grid.blocks[0]).min(self.rows / LEAST_PART).max(1);
+        grid.blocks[1] = parts(grid.blocks[0], self.rows / LEAST_PART);
         grid
     }
 
@@ -72,16 +69,6 @@ impl Numbers {
             (dense(how.mean)?, dense(how.variance)?, dense(how.gamma)?, dense(how.beta)?);
         Ok(Self { mean, variance, gamma, beta, epsilon: how.epsilon as f32 })
     }
-}
-
-/// The sums of columns from those of their parts, in order.
-fn joined(gpu: &'static Gpu, parts: Buffer, columns: u32) -> Result<Buffer> {
-    let columns = columns as usize;
-    if parts.len() == columns {
-        return Ok(parts);
-    }
-    let layout = Layout::contiguous(&[parts.len() / columns, columns]);
-    Ok(along::reduce(gpu, Reduce::Sum, View::new(&parts, &layout), &[0])?.unwrap_or(parts))
 }
 
 /// The mean and the biased variance of each feature.
@@ -156,7 +143,7 @@ pub fn grad_params(
     let (kernel, wide) = if inner > 1 { (&GRAD_PARAMS_INNER, inner) } else { (&GRAD_PARAMS, columns) };
     let arguments = (x.at, dy.at, mean.at, variance.at, gamma_to, beta_to, rows, wide, *epsilon);
     gpu.launch(kernel, grid, arguments)?;
-    Ok(Some((joined(gpu, gamma, columns)?, joined(gpu, beta, columns)?)))
+    Ok(Some((along::sum_of_parts(gpu, gamma, columns as usize)?, along::sum_of_parts(gpu, beta, columns as usize)?)))
 }
 
 /// The gradient of `x`; without `params`, mean and variance are constants.
@@ -216,5 +203,5 @@ pub fn activation_grad(gpu: &'static Gpu, op: Unary, y: View, dy: View) -> Perha
         let arguments = (y.at, dy.at, to, sums_to, rows, columns, activation, p as f32);
         gpu.launch(&ACTIVATION_GRAD, grid, arguments)?;
     }
-    Ok(Some((dx, joined(gpu, sums, columns)?)))
+    Ok(Some((dx, along::sum_of_parts(gpu, sums, columns as usize)?)))
 }
