@@ -53,6 +53,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cuda/device.rs",
     "kernels/src/cuda/launch.rs",
     "kernels/src/cuda/memory.rs",
+    "kernels/src/cuda/nvrtc.rs",
     "tests/steady_state.rs",
 ];
 

@@ -53,64 +53,89 @@ KERNEL matmul_tiled(const float* a, const float* b, float* c, u32 m, u32 n, u32 
 }
 
 #define TILE 128
-#define DEPTH 8
+#define HALF 8
+#define DEPTH (2 * HALF)
 
-// Four neighbours of a row, or zeros outside of the matrix; columns are a multiple of 4.
-__device__ __forceinline__ float4 four(const float* x, u32 row, u32 column, u32 rows, u32 columns) {
-    if (row < rows && column < columns) {
-        return *(const float4*)&x[(u64)row * columns + column];
-    }
-    return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+// Four neighbours, or zeros.
+__device__ __forceinline__ float4 four(const float* x, bool exist) {
+    return exist ? *(const float4*)x : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 }
 
 // 4. Tiles of 128 x 128, of which each of 256 threads computes 8 x 8 in registers: an element from shared memory serves 8 products.
-// All accesses are 16 bytes wide, and the next slice of 8 is on its way while one is multiplied. `n` and `k` are multiples of 4.
+// All accesses are 16 bytes wide, and half of the next slice of 16 is on its way while half of this one is multiplied. `n` and `k` are
+// multiples of 4.
+//
+// The loop is written for few instructions beside the products: pointers that advance in place of addresses that are computed anew,
+// places in shared memory that change sides with one exclusive or, and nothing kept through it that can be found again after it.
 KERNEL __launch_bounds__(256, 2) matmul_128(const float* __restrict__ a, const float* __restrict__ b,
                                             float* __restrict__ c, u32 m, u32 n, u32 k) {
-    // `a` stands transposed, so that a thread's 8 rows are neighbours.
-    __shared__ __align__(16) float left[2][DEPTH][TILE], right[2][DEPTH][TILE];
-    u32 thread = threadIdx.x;
+    // Two sides, of which one is filled while the other is multiplied. Each has a slice of `a`, transposed so that a thread's 8 rows
+    // are neighbours, and below it one of `b`.
+    __shared__ __align__(16) float slices[2 * 2 * DEPTH * TILE];
+    const int OTHER = 2 * DEPTH * TILE;
+    u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     // A warp computes 32 rows by 64 columns: 4 by 8 threads, so that the lanes of a quarter read neighbouring words.
-    u32 lane = thread % 32, warp = thread / 32;
-    u32 y = warp / 2 * 32 + lane / 8 * 8, x = warp % 2 * 64 + lane % 8 * 4;
-    u32 top = blockIdx.y * TILE, start = blockIdx.x * TILE;
-    a += (u64)blockIdx.z * m * k, b += (u64)blockIdx.z * k * n, c += (u64)blockIdx.z * m * n;
-    // Which four elements this thread brings: rows of `a` are 8 long, so that 128 of them take two threads each.
-    u32 a_row = thread % TILE, a_column = thread / TILE * 4, b_row = thread / 32, b_column = thread % 32 * 4;
+    int own_rows = warp / 2 * 32 + lane / 8 * 8, own_columns = DEPTH * TILE + warp % 2 * 64 + lane % 8 * 4;
+    // Which four elements of half a slice this thread brings: rows of `a` are 8 long there, so that 128 of them take two threads each.
+    u32 a_row = thread % TILE, a_place = thread / TILE * 4, b_place = thread / 32, b_column = thread % 32 * 4;
+    int to_a = a_place * TILE + a_row, to_b = (DEPTH + b_place) * TILE + b_column;
+    // What lies beyond the last row or column may be anything, since it is not written: the last stands in for it.
+    a += ((u64)blockIdx.z * m + min(blockIdx.y * TILE + a_row, m - 1)) * k + a_place;
+    b += ((u64)blockIdx.z * k + b_place) * n + min(blockIdx.x * TILE + b_column, n - 4);
+    int left_a = (int)k - (int)a_place, left_b = (int)k - (int)b_place;
+    u64 b_step = (u64)HALF * n;
+    float4 next_a, next_b;
+    // What lies beyond the sum has to be zero.
+    auto bring = [&]() {
+        next_a = four(a, left_a > 0), next_b = four(b, left_b > 0);
+        a += HALF, b += b_step, left_a -= HALF, left_b -= HALF;
+    };
+    auto keep = [&](int half) {
+        slices[to_a + half * TILE] = next_a.x;
+        slices[to_a + (half + 1) * TILE] = next_a.y;
+        slices[to_a + (half + 2) * TILE] = next_a.z;
+        slices[to_a + (half + 3) * TILE] = next_a.w;
+        *(float4*)&slices[to_b + half * TILE] = next_b;
+    };
     float sum[8][8] = {};
-    float4 next_a = four(a, top + a_row, a_column, m, k), next_b = four(b, b_row, start + b_column, k, n);
-    for (u32 first = 0, now = 0; first < k; first += DEPTH, now ^= 1) {
-        left[now][a_column][a_row] = next_a.x;
-        left[now][a_column + 1][a_row] = next_a.y;
-        left[now][a_column + 2][a_row] = next_a.z;
-        left[now][a_column + 3][a_row] = next_a.w;
-        *(float4*)&right[now][b_row][b_column] = next_b;
+#pragma unroll
+    for (int half = 0; half < DEPTH; half += HALF) {
+        bring();
+        keep(half);
+    }
+    for (u32 first = 0; first < k; first += DEPTH) {
+        // One barrier is enough: before it, all have filled this side, and all have left the other.
         __syncthreads();
-        next_a = four(a, top + a_row, first + DEPTH + a_column, m, k);
-        next_b = four(b, first + DEPTH + b_row, start + b_column, k, n);
+        to_a ^= OTHER, to_b ^= OTHER;
 #pragma unroll
-        for (u32 i = 0; i < DEPTH; ++i) {
-            float row[8], column[8];
-            *(float4*)&row[0] = *(float4*)&left[now][i][y];
-            *(float4*)&row[4] = *(float4*)&left[now][i][y + 4];
-            *(float4*)&column[0] = *(float4*)&right[now][i][x];
-            *(float4*)&column[4] = *(float4*)&right[now][i][x + 32];
+        for (int half = 0; half < DEPTH; half += HALF) {
+            bring();
 #pragma unroll
-            for (u32 p = 0; p < 8; ++p) {
+            for (int i = half; i < half + HALF; ++i) {
+                float row[8], column[8];
+                *(float4*)&row[0] = *(float4*)&slices[own_rows + i * TILE];
+                *(float4*)&row[4] = *(float4*)&slices[own_rows + i * TILE + 4];
+                *(float4*)&column[0] = *(float4*)&slices[own_columns + i * TILE];
+                *(float4*)&column[4] = *(float4*)&slices[own_columns + i * TILE + 32];
 #pragma unroll
-                for (u32 q = 0; q < 8; ++q) {
-                    sum[p][q] = fmaf(row[p], column[q], sum[p][q]);
+                for (u32 p = 0; p < 8; ++p) {
+#pragma unroll
+                    for (u32 q = 0; q < 8; ++q) {
+                        sum[p][q] = fmaf(row[p], column[q], sum[p][q]);
+                    }
                 }
             }
+            keep(half);
         }
-        // No second barrier: the next slice goes to the other half, which all have left before the barrier above.
+        own_rows ^= OTHER, own_columns ^= OTHER;
     }
+    c += (u64)blockIdx.z * m * n;
 #pragma unroll
     for (u32 p = 0; p < 8; ++p) {
-        u32 row = top + y + p;
+        u32 row = blockIdx.y * TILE + own_rows % TILE + p;
 #pragma unroll
         for (u32 q = 0; q < 8; q += 4) {
-            u32 column = start + x + q * 8;
+            u32 column = blockIdx.x * TILE + own_columns % TILE + q * 8;
             if (row < m && column < n) {
                 *(float4*)&c[(u64)row * n + column] = make_float4(sum[p][q], sum[p][q + 1], sum[p][q + 2], sum[p][q + 3]);
             }

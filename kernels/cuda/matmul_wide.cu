@@ -5,43 +5,41 @@
 #include "common.h"
 
 #define TILE 128
-#define DEPTH 8
+#define HALF 8
+#define DEPTH (2 * HALF)
 
 // An operand as lines along the sum, rows of `a` or columns of `b`. Where neighbours are of different lines (`ACROSS`), a thread brings
 // four lines at one place, else four places of one line.
 template <bool ACROSS>
 struct Wide {
     const float* next;
-    u32 stride;
-    bool exists;
+    u64 step;
+    // How many places of the sum are left, from the thread's own on, and where in shared memory its elements go.
+    int left, to;
 
-    // The next elements are those of the slice from `first` on.
-    __device__ __forceinline__ Wide(const float* x, u32 lines, u32 stride, u32 start, u32 first) : stride(stride) {
-        u32 line = start + (ACROSS ? threadIdx.x % 32 * 4 : threadIdx.x % TILE), at = first + place();
-        next = x + (ACROSS ? (u64)at * stride + line : (u64)line * stride + at);
-        exists = line < lines;
+    // The next elements are those of the slice from `first` on, and go to a slice [DEPTH, TILE]. What lies beyond the last line may be
+    // anything, since it is not written: the last stands in for it.
+    __device__ __forceinline__ Wide(const float* x, u32 lines, u32 stride, u32 start, u32 first, u32 end, int slice) {
+        u32 place = ACROSS ? threadIdx.x / 32 : threadIdx.x / TILE * 4;
+        u32 line = ACROSS ? threadIdx.x % 32 * 4 : threadIdx.x % TILE;
+        u32 from = min(start + line, lines - (ACROSS ? 4 : 1)), at = first + place;
+        next = x + (ACROSS ? (u64)at * stride + from : (u64)from * stride + at);
+        step = ACROSS ? (u64)HALF * stride : HALF;
+        left = (int)end - (int)at;
+        to = slice + place * TILE + line;
     }
-    static __device__ __forceinline__ u32 place() {
-        return ACROSS ? threadIdx.x / 32 : threadIdx.x / TILE * 4;
-    }
-    __device__ __forceinline__ float4 bring(u32 first, u32 end) {
-        float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        if (exists && first + place() < end) {
-            four = *(const float4*)next;
-        }
-        next += ACROSS ? (u64)DEPTH * stride : DEPTH;
+    // What lies beyond the sum has to be zero.
+    __device__ __forceinline__ float4 bring() {
+        float4 four = left > 0 ? *(const float4*)next : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        next += step, left -= HALF;
         return four;
     }
-    // Into a slice [DEPTH, TILE].
-    __device__ __forceinline__ void keep(float* slice, float4 four) const {
+    __device__ __forceinline__ void keep(float* slices, int half, float4 four) const {
+        float* at = &slices[to + half * TILE];
         if (ACROSS) {
-            *(float4*)&slice[place() * TILE + threadIdx.x % 32 * 4] = four;
+            *(float4*)at = four;
         } else {
-            float* at = &slice[place() * TILE + threadIdx.x % TILE];
-            at[0] = four.x;
-            at[TILE] = four.y;
-            at[2 * TILE] = four.z;
-            at[3 * TILE] = four.w;
+            at[0] = four.x, at[TILE] = four.y, at[2 * TILE] = four.z, at[3 * TILE] = four.w;
         }
     }
 };
@@ -49,40 +47,47 @@ struct Wide {
 template <bool ACROSS_A, bool ACROSS_B>
 __device__ __forceinline__ void multiply(const float* a, const float* b, float* c, u32 m, u32 n, u32 k, const Strides& s, u32 parts,
                                          const Finish<float>& finish) {
-    // Two slices of both operands, and at last a quarter of the sums.
-    __shared__ __align__(16) float room[4 * DEPTH * TILE];
+    // Two sides of a slice of `a` and one of `b` below it, as in `matmul_128`, and at last a quarter of the sums.
+    __shared__ __align__(16) float room[2 * 2 * DEPTH * TILE];
+    const int OTHER = 2 * DEPTH * TILE;
     u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
     // A warp computes 32 rows by 64 columns: 4 by 8 threads.
-    u32 y = warp / 2 * 32 + lane / 8 * 8, x = warp % 2 * 64 + lane % 8 * 4;
+    int own_rows = warp / 2 * 32 + lane / 8 * 8, own_columns = DEPTH * TILE + warp % 2 * 64 + lane % 8 * 4;
     u32 top = blockIdx.y * TILE, start = blockIdx.x * TILE;
     Part part = part_of(k, parts, DEPTH);
-    Wide<ACROSS_A> rows(a + part.batch * s.a_batch, m, ACROSS_A ? s.a_column : s.a_row, top, part.first);
-    Wide<ACROSS_B> columns(b + part.batch * s.b_batch, n, ACROSS_B ? s.b_row : s.b_column, start, part.first);
+    Wide<ACROSS_A> rows(a + part.batch * s.a_batch, m, ACROSS_A ? s.a_column : s.a_row, top, part.first, part.end, 0);
+    Wide<ACROSS_B> columns(b + part.batch * s.b_batch, n, ACROSS_B ? s.b_row : s.b_column, start, part.first, part.end, DEPTH * TILE);
     float sum[8][8] = {};
-    float4 next_a = rows.bring(part.first, part.end), next_b = columns.bring(part.first, part.end);
-    for (u32 first = part.first, now = 0; first < part.end; first += DEPTH, now ^= DEPTH * TILE) {
-        float *left = room + now, *right = room + 2 * DEPTH * TILE + now;
-        rows.keep(left, next_a);
-        columns.keep(right, next_b);
+#pragma unroll
+    for (int half = 0; half < DEPTH; half += HALF) {
+        rows.keep(room, half, rows.bring());
+        columns.keep(room, half, columns.bring());
+    }
+    for (int left = part.end - part.first; left > 0; left -= DEPTH) {
         __syncthreads();
-        next_a = rows.bring(first + DEPTH, part.end);
-        next_b = columns.bring(first + DEPTH, part.end);
-        const float4 *own_rows = (const float4*)&left[y], *own_columns = (const float4*)&right[x];
+        rows.to ^= OTHER, columns.to ^= OTHER;
 #pragma unroll
-        for (int i = 0; i < DEPTH; ++i) {
-            float row[8], column[8];
-            *(float4*)&row[0] = own_rows[i * (TILE / 4)];
-            *(float4*)&row[4] = own_rows[i * (TILE / 4) + 1];
-            *(float4*)&column[0] = own_columns[i * (TILE / 4)];
-            *(float4*)&column[4] = own_columns[i * (TILE / 4) + 8];
+        for (int half = 0; half < DEPTH; half += HALF) {
+            float4 next_a = rows.bring(), next_b = columns.bring();
 #pragma unroll
-            for (u32 p = 0; p < 8; ++p) {
+            for (int i = half; i < half + HALF; ++i) {
+                float row[8], column[8];
+                *(float4*)&row[0] = *(float4*)&room[own_rows + i * TILE];
+                *(float4*)&row[4] = *(float4*)&room[own_rows + i * TILE + 4];
+                *(float4*)&column[0] = *(float4*)&room[own_columns + i * TILE];
+                *(float4*)&column[4] = *(float4*)&room[own_columns + i * TILE + 32];
 #pragma unroll
-                for (u32 q = 0; q < 8; ++q) {
-                    sum[p][q] = fmaf(row[p], column[q], sum[p][q]);
+                for (u32 p = 0; p < 8; ++p) {
+#pragma unroll
+                    for (u32 q = 0; q < 8; ++q) {
+                        sum[p][q] = fmaf(row[p], column[q], sum[p][q]);
+                    }
                 }
             }
+            rows.keep(room, half, next_a);
+            columns.keep(room, half, next_b);
         }
+        own_rows ^= OTHER, own_columns ^= OTHER;
     }
     // Through shared memory, 32 rows at a time: those of two warps, which all write then.
     c += (u64)blockIdx.z * m * n;
@@ -90,10 +95,11 @@ __device__ __forceinline__ void multiply(const float* a, const float* b, float* 
     for (u32 band = 0; band < 4; ++band) {
         __syncthreads();
         if (warp / 2 == band) {
+            float* at = &room[own_rows % 32 * TILE + own_columns % TILE];
 #pragma unroll
             for (u32 p = 0; p < 8; ++p) {
-                *(float4*)&room[(y % 32 + p) * TILE + x] = *(float4*)&sum[p][0];
-                *(float4*)&room[(y % 32 + p) * TILE + x + 32] = *(float4*)&sum[p][4];
+                *(float4*)&at[p * TILE] = *(float4*)&sum[p][0];
+                *(float4*)&at[p * TILE + 32] = *(float4*)&sum[p][4];
             }
         }
         __syncthreads();

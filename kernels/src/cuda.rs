@@ -19,6 +19,8 @@ mod launch;
 #[cfg(feature = "cuda")]
 mod memory;
 #[cfg(feature = "cuda")]
+pub mod nvrtc;
+#[cfg(feature = "cuda")]
 mod operand;
 #[cfg(feature = "cuda")]
 mod ops;

@@ -153,17 +153,22 @@ pub struct Variants {
 #[command(after_help = "\
 Examples:
   gradus kernel run matmul_128 --emulate --grid 1,1 --block 256 f32[16384]=random f32[16384]=random f32[16384] u32=128 u32=128 u32=128
+  gradus kernel run mine.cu --reference matmul:64x32x48 --emulate --grid 3,4 --block 16,16 f32[2048]=input f32[1536]=input f32[3072]=output u32=64 u32=48 u32=32
   gradus kernel run mine.ptx --kernel scale --emulate --grid 4 --block 256 --show 4 f32[1000]=range f32=0.5 u32=1000
 
 Arguments stand in the order of the kernel's parameters. TYPE=VALUE is a number; TYPE[N] is an array of N elements in
 device memory, which starts as nothing (a read of it before a write is a fault), or as =zeros, =ones, =range (0, 1, 2, ..),
 =random (from -1 to 1, the same each time), or as the bytes of a file, =@FILE. Types are u8, i32, u32, i64, u64, f32, f64.
 
+With --reference, arrays of =input get the inputs of that operation in their order, and those of =output are held against the same
+computed in f64; if they are wrong, the exit code is 5. CUDA C (.cu) is compiled by NVIDIA's NVRTC, where it is installed; it may
+include common.h, which the kernels of gradus include (`gradus kernel show common`).
+
 Every access is checked. A fault (out of bounds, a race, a barrier that not all threads reach, ..) names the line, the block
 and the thread, and the exit code is 5. Counters say what decides speed on a GPU; no time is shown, since none is known.")]
 pub struct KernelRun {
-    /// A file of PTX, or the name of a kernel that is part of gradus (`gradus kernel show` names them)
-    #[arg(value_name = "FILE.ptx|KERNEL")]
+    /// A file of PTX or CUDA C, or the name of a kernel that is part of gradus (`gradus kernel show` names them)
+    #[arg(value_name = "FILE.ptx|FILE.cu|KERNEL")]
     pub source: String,
     /// The kernel's arguments: TYPE=VALUE, TYPE[N] or TYPE[N]=CONTENT
     #[arg(value_name = "ARG")]
@@ -186,6 +191,15 @@ pub struct KernelRun {
     /// The most instructions that the warps of a block execute together
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     pub steps: u64,
+    /// Compare with an operation of `gradus kernel list` at a shape, as in matmul:128x128x128
+    #[arg(long, value_name = "OP:SHAPE")]
+    pub reference: Option<String>,
+    /// What CUDA C is compiled for
+    #[arg(long, value_name = "NAME", default_value = "compute_80")]
+    pub arch: String,
+    /// The folder of NVRTC's library [default: where the system, CUDA_HOME and the active environment of Python have it]
+    #[arg(long, value_name = "FOLDER", env = "GRADUS_NVRTC")]
+    pub nvrtc: Option<PathBuf>,
     /// How many elements of each array to show
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub show: usize,

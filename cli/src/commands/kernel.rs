@@ -2,7 +2,9 @@
 
 mod arguments;
 mod emulate;
+mod reference;
 mod scaling;
+mod source;
 
 use std::time::Duration;
 

@@ -71,11 +71,6 @@ fn a_kernel_of_ones_own_runs_or_is_told_its_fault() {
     place.fails(&call("f32[32]=range", "64"), 5, &outside);
     place.fails(&call("f32[32]", "32"), 5, &["nobody has written"]);
     place.fails(&call("f32[32]=range", "2048"), 2, &["a block of [2048, 1, 1] threads"]);
-    place.fails(
-        &["kernel", "run", "mine.cu", "--emulate", "--grid", "1", "--block", "1"],
-        2,
-        &["CUDA C has to be compiled first", "then run mine.ptx"],
-    );
     place.fails(&call("f32[32]=rang", "32"), 2, &["argument \"f32[32]=rang\"", "range"]);
     place.fails(&call("f32[32]=range", "32")[..11], 2, &["it takes 2 arguments, not 1", "its parameters: u64, f32"]);
     std::fs::write(place.path().join("scale.ptx"), ptx.replace("mul.f32", "mul.sat.f32")).unwrap();
@@ -85,6 +80,71 @@ fn a_kernel_of_ones_own_runs_or_is_told_its_fault() {
     place.fails(&["kernel", "run", "none.ptx", "--emulate", "--grid", "1", "--block", "1"], 3, &["none.ptx: "]);
 }
 
+/// A kernel that adds a number to every element.
+const SHIFT: &str = "#include \"common.h\"\n\
+    KERNEL shift(const float* x, float* y, u32 n, float by) { for (EACH(i, n)) { y[i] = x[i] + by; } }\n";
+
+#[test]
+fn a_kernel_is_held_against_an_operation() {
+    let place = Place::new();
+    let call = |size: &'static str, args: [&'static str; 6]| {
+        let first = ["kernel", "run", "matmul_tiled", "--emulate", "--grid", size, "--block", "32,32", "--reference"];
+        [&first[..], &["matmul:40x36x48"], &args].concat()
+    };
+    let arrays = ["f32[1440]=input", "f32[1728]=input", "f32[1920]=output", "u32=40", "u32=48", "u32=36"];
+    let value = answer(&place, &call("2,2", arrays));
+    assert_eq!(value["reference"], "matmul 40x36x48");
+    let error = value["max_rel_error"].as_f64().unwrap();
+    assert!(error > 0.0 && error < 2e-6, "{value}");
+    assert!(place.ok(&call("2,2", arrays)).contains("no fault, matmul 40x36x48 with an error of "));
+    // A grid that leaves rows out, a sum that lacks its last product, and arrays that do not fit.
+    place.fails(&call("2,1", arrays), 5, &["element 1536 of the output f32[1920] was never written"]);
+    let mut wrong = arrays;
+    wrong[5] = "u32=35";
+    place.fails(&call("2,2", wrong), 5, &["no fault, but not matmul 40x36x48: the error is "]);
+    wrong[0] = "f32[1400]=input";
+    place.fails(&call("2,2", wrong), 2, &["input 0 of matmul 40x36x48 is f32[1440]"]);
+    wrong = arrays;
+    wrong[1] = "f32[1728]=ones";
+    place.fails(&call("2,2", wrong), 2, &["no argument is the next input of matmul 40x36x48: write f32[1728]=input"]);
+    wrong[1] = "f32[1728]=input";
+    wrong[2] = "f32[1920]";
+    place.fails(&call("2,2", wrong), 2, &["write f32[1920]=output"]);
+    for (reference, why) in [("matmul", "write an operation and a shape"), ("all:3", "name one operation")] {
+        let call = ["kernel", "run", "softmax", "--emulate", "--grid", "1", "--block", "32", "--reference", reference];
+        place.fails(&call, 2, &[why]);
+    }
+}
+
+#[test]
+fn cuda_c_is_compiled_where_the_compiler_is() {
+    let place = Place::new();
+    std::fs::write(place.path().join("shift.cu"), SHIFT).unwrap();
+    let call = |folder: &'static str| {
+        let first = ["kernel", "run", "shift.cu", "--emulate", "--grid", "2", "--block", "32", "--nvrtc", folder];
+        [&first[..], &["--show", "2", "f32[40]=range", "f32[40]", "u32=40", "f32=0.5"]].concat()
+    };
+    place.fails(
+        &call("nowhere"),
+        6,
+        &["NVRTC is not here", "nowhere", "pip install nvidia-cuda-nvrtc-cu11", "--nvrtc"],
+    );
+    let Some(python) = std::env::var_os("GRADUS_NVRTC_PYTHON") else {
+        eprintln!("skipped: GRADUS_NVRTC_PYTHON names no Python with NVRTC, so nothing is compiled");
+        return;
+    };
+    let find = "import nvidia.cuda_nvrtc as found; print(list(found.__path__)[0] + '/lib')";
+    let found = std::process::Command::new(python).args(["-c", find]).output().unwrap();
+    let folder = String::from_utf8(found.stdout).unwrap().trim().to_owned().leak();
+    let value = answer(&place, &call(folder));
+    assert_eq!(value["arrays"][1]["first"], serde_json::json!(["0.5", "1.5"]));
+    // Faults name the line of the source.
+    std::fs::write(place.path().join("shift.cu"), SHIFT.replace("EACH(i, n)", "EACH(i, n + 1)")).unwrap();
+    place.fails(&call(folder), 5, &["shift.cu:2", "ld.global.f32"]);
+    std::fs::write(place.path().join("shift.cu"), SHIFT.replace("y[i] =", "z[i] =")).unwrap();
+    place.fails(&call(folder), 2, &["shift.cu does not compile", "identifier \"z\" is undefined"]);
+}
+
 #[test]
 fn kernels_are_shown() {
     let place = Place::new();
@@ -92,5 +152,6 @@ fn kernels_are_shown() {
     assert!(place.ok(&["kernel", "show", "matmul"]).contains("KERNEL matmul_tiled("));
     let ptx = place.ok(&["kernel", "show", "matmul_tiled", "--ptx"]);
     assert!(ptx.starts_with(".visible .entry matmul_tiled(") && ptx.trim_end().ends_with('}'), "{ptx}");
+    assert!(place.ok(&["kernel", "show", "common"]).contains("#define KERNEL"));
     place.fails(&["kernel", "show", "matmul_tild"], 2, &["Did you mean \"matmul_tiled\"?"]);
 }

@@ -78,7 +78,7 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     // Barriers left out.
     ("matmul", "matmul_tiled", Edit(0, BARRIER, ""), At(race, "sum = fmaf(left[y][i], right[i][x], sum)")),
     ("matmul", "matmul_tiled", Edit(1, BARRIER, ""), At(race, "left[y][x] = ")),
-    ("matmul", "matmul_128", Edit(0, BARRIER, ""), At(race, "left[now][i][y]")),
+    ("matmul", "matmul_128", Edit(0, BARRIER, ""), At(race, "&slices[own_rows + i * TILE]")),
     ("matmul_tensor", "matmul_bf16", Edit(0, BARRIER, ""), At(race, "ldmatrix.sync")),
     ("norm", "layer_norm", Edit(0, BARRIER, ""), At(race, "x = over_warp<F>(lane < warps ? shared[lane]")),
     ("norm", "layer_norm", Edit(1, BARRIER, ""), At(race, "x = over_warp<F>(lane < warps ? shared[lane]")),
@@ -107,8 +107,8 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     ("matmul_any", "matmul_few", Edit(0, BARRIER, ""), At(race, "all += shared[share][row][threadIdx.x]")),
     ("matmul_any", "matmul_f64", Edit(0, BARRIER, ""), At(race, "sum = fma(left[y][i], right[i][x], sum)")),
     ("matmul_any", "matmul_f64", Edit(1, BARRIER, ""), At(race, "left[y][x] = ")),
-    ("matmul_wide", "matmul_wide_tn", Edit(0, BARRIER, ""), At(race, "own_rows[i * (TILE / 4)]")),
-    ("matmul_wide", "matmul_wide_tn", Edit(1, BARRIER, ""), At(race, "&room[(y % 32 + p) * TILE + x]")),
+    ("matmul_wide", "matmul_wide_tn", Edit(0, BARRIER, ""), At(race, "&room[own_rows + i * TILE]")),
+    ("matmul_wide", "matmul_wide_tn", Edit(1, BARRIER, ""), At(race, "&at[p * TILE]")),
     ("matmul_wide", "matmul_wide_tn", Edit(2, BARRIER, ""), At(race, "finish.write_four(")),
     ("matmul_tensor", "matmul_tf32", Edit(0, BARRIER, ""), At(race, "ldmatrix.sync")),
     ("conv_tiles", "conv2d_tiles", Edit(0, BARRIER, ""), At(race, "*(const float4*)&of_left[place * TILE_64]")),
@@ -154,8 +154,8 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
     // Strides and addresses.
     ("matmul", "matmul_tiled", Edit(0, "%r3, 128;", "%r3, 124;"), At(race, "left[y][x] = ")),
     ("matmul", "matmul_tiled", Edit(0, "[%rd9+128]", "[%rd9+132]"), Wrong),
-    ("matmul", "matmul_128", Edit(0, "[%rd73+16]", "[%rd73+20]"), At(misaligned, "left[now][i][y + 4]")),
-    ("matmul", "matmul_128", Edit(0, "[%rd77+128]", "[%rd77+16]"), Wrong),
+    ("matmul", "matmul_128", Edit(0, "[%rd50+16]", "[%rd50+20]"), At(misaligned, "&slices[own_rows + i * TILE + 4]")),
+    ("matmul", "matmul_128", Edit(0, "[%rd52+128]", "[%rd52+16]"), Wrong),
     ("pointwise", "unary_square_f32", Edit(0, "%r10, 4;", "%r10, 8;"), At(outside, "FLOATS(square, x * x)")),
     // A loop that stands still, a constant that is wrong, an atomic that is none.
     (
@@ -184,7 +184,7 @@ const BUGS: &[(&str, &str, Bug, Caught)] = &[
         "matmul_wide",
         "matmul_wide_tn",
         Argument(7, || Arg::words([1, 134, 136, 1, 0, 0, 0, 0])),
-        At(misaligned, "four = *(const float4*)next"),
+        At(misaligned, "*(const float4*)next"),
     ),
     ("matmul_any", "matmul_few", Argument(5, || Arg::from(67u32)), At(outside, "c[at] = finished(")),
     (

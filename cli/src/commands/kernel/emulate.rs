@@ -1,15 +1,14 @@
 //! `gradus kernel run` and `gradus kernel show`: CUDA kernels, without a GPU.
 
-use std::fs;
-use std::path::Path;
-
 use gradus_emulator::{Counters, FaultKind, Kernel, Launch, Memory, Module, Param};
-use nn::core::kernels::cuda::{FAMILIES, Family, REPORT, family_of};
+use nn::core::kernels::cuda::{COMMON, FAMILIES, Family, REPORT, family_of};
 use serde_json::{Value, json};
 
 use super::arguments::Argument;
+use super::reference::Reference;
+use super::source::{self, unknown};
 use crate::args::{KernelRun, KernelShow};
-use crate::failure::{Failure, Kind, did_you_mean};
+use crate::failure::{Failure, Kind};
 use crate::report::table::Table;
 use crate::terminal::Terminal;
 
@@ -22,13 +21,15 @@ pub fn run(args: &KernelRun, terminal: &Terminal) -> Result<(), Failure> {
         let text = "kernels of your own run on the emulator alone: add --emulate";
         return Err(Failure::new(Kind::Device, text));
     }
-    let (text, wanted) = source(args)?;
+    let (text, wanted) = source::read(args)?;
     let module = Module::parse(&text).map_err(|error| usage(format!("{}: {error}", args.source)))?;
     let kernel = chosen(&module, wanted.as_deref(), &args.source)?;
     let mut memory = Memory::default();
     let variables = module.place(&mut memory).map_err(|error| usage(error.to_string()))?;
-    let arguments =
-        args.args.iter().map(|text| Argument::read(text, &mut memory)).collect::<Result<Vec<_>, Failure>>()?;
+    let mut reference = args.reference.as_deref().map(Reference::read).transpose()?;
+    let read = |text: &String| Argument::read(text, &mut memory, reference.as_mut());
+    let arguments = args.args.iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+    reference.as_ref().map_or(Ok(()), Reference::is_complete)?;
     let bytes: Vec<&[u8]> = arguments.iter().map(|argument| argument.bytes.as_slice()).collect();
     let (grid, block) = (sizes("--grid", &args.grid)?, sizes("--block", &args.block)?);
     let mut launch = Launch::new(&module, kernel, grid, block, &bytes)
@@ -40,16 +41,22 @@ pub fn run(args: &KernelRun, terminal: &Terminal) -> Result<(), Failure> {
         let is_refused = matches!(fault.kind, FaultKind::Launch(_));
         Failure::new(if is_refused { Kind::Usage } else { Kind::Check }, fault.to_string())
     })?;
+    let error = reference.as_ref().map(|reference| reference.error(&memory)).transpose()?;
     let arrays: Vec<_> = arguments.iter().filter_map(|argument| argument.array.as_ref()).collect();
     let shown: Vec<Value> =
         arrays.iter().map(|array| json!({ "array": array.name(), "first": array.first(args.show, &memory) })).collect();
-    let value = json!({ "kernel": kernel.name, "counters": as_json(&counters), "arrays": shown });
+    let name = reference.as_ref().map(Reference::name);
+    let value = json!({
+        "kernel": kernel.name, "counters": as_json(&counters), "arrays": shown, "reference": name, "max_rel_error": error,
+    });
     terminal.answer(&value, || {
         let lines = arrays.iter().map(|array| {
             let more = if array.len() > args.show { ", .." } else { "" };
             format!("{:<12} {}{more}", array.name(), array.first(args.show, &memory).join(", "))
         });
-        let heading = format!("{}, {grid:?} blocks of {block:?} threads, no fault", terminal.bold(&kernel.name));
+        let right = name.as_ref().zip(error).map(|(name, error)| format!(", {name} with an error of {error:.1e}"));
+        let right = right.unwrap_or_default();
+        let heading = format!("{}, {grid:?} blocks of {block:?} threads, no fault{right}", terminal.bold(&kernel.name));
         let lines: Vec<String> = [heading, table(&counters).to_string()].into_iter().chain(lines).collect();
         lines.join("\n")
     })
@@ -73,6 +80,7 @@ pub fn show(args: &KernelShow, terminal: &Terminal) -> Result<(), Failure> {
         return sass_report(name, terminal);
     }
     let text = match (Family::named(name), family_of(name)) {
+        _ if name == "common" && !args.ptx => COMMON,
         (Some(family), _) if args.ptx => family.ptx,
         (Some(family), _) | (None, Some(family)) if !args.ptx => family.source,
         (None, Some(family)) => family.kernel(name).unwrap_or(family.ptx),
@@ -89,57 +97,40 @@ fn sass_report(name: &str, terminal: &Terminal) -> Result<(), Failure> {
     let rows: Vec<Vec<&str>> = rows.filter(|row| wanted(row[0])).collect();
     let number = |text: &str| text.parse::<u64>().ok();
     let value = |row: &Vec<&str>| {
-        let [kernel, arch, registers, spilled, shared, length, multiply, multiplies, narrow] = row[..] else {
+        let [kernel, arch, registers, spilled, shared, length, multiply, multiplies, matrix_loads, narrow] = row[..]
+        else {
             return json!(row);
         };
         json!({
             "kernel": kernel, "sm": number(arch), "registers": number(registers), "spilled_bytes": number(spilled),
             "shared_bytes": number(shared), "loop": number(length), "multiply": multiply, "multiplies": number(multiplies),
-            "narrow_loads": number(narrow),
+            "matrix_loads": number(matrix_loads), "narrow_loads": number(narrow),
         })
     };
     terminal.answer(&rows.iter().map(value).collect::<Vec<_>>(), || {
-        let head = ["kernel", "sm", "registers", "spilled", "shared", "inner loop", "multiply", "narrow loads"];
-        let mut table = Table::new(head).right([1, 2, 3, 4, 5, 6, 7]);
+        let head = [
+            "kernel",
+            "sm",
+            "registers",
+            "spilled",
+            "shared",
+            "inner loop",
+            "multiply",
+            "load matrices",
+            "narrow loads",
+        ];
+        let mut table = Table::new(head).right([1, 2, 3, 4, 5, 6, 7, 8]);
         for row in &rows {
-            let share = match (number(row[7]), number(row[5])) {
-                (Some(part), Some(whole)) => format!("{:.1} % {}", 100.0 * part as f64 / whole as f64, row[6]),
+            let share = |part: &str, name: &str| match (number(part), number(row[5])) {
+                (Some(part @ 1..), Some(whole)) => format!("{:.1} % {name}", 100.0 * part as f64 / whole as f64),
                 _ => String::new(),
             };
-            let cells = [row[0], row[1], row[2], row[3], row[4], row[5], &share, row[8]];
+            let (multiply, matrices) = (share(row[7], row[6]), share(row[8], "LDSM"));
+            let cells = [row[0], row[1], row[2], row[3], row[4], row[5], &multiply, &matrices, row[9]];
             table.row(cells.map(str::to_owned));
         }
         table.to_string()
     })
-}
-
-fn unknown(name: &str) -> Failure {
-    let names = FAMILIES.iter().flat_map(|family| family.kernels().chain([family.name]));
-    let nearest = did_you_mean(name, names);
-    usage(format!("there is no CUDA kernel or family {name:?}; `gradus kernel show` names them all.{nearest}"))
-}
-
-/// The PTX to run, and the name of the kernel in it if one is known.
-fn source(args: &KernelRun) -> Result<(String, Option<String>), Failure> {
-    if let Some(family) = family_of(&args.source) {
-        return Ok((family.ptx.to_owned(), Some(args.source.clone())));
-    }
-    let path = Path::new(&args.source);
-    if path.extension().is_some_and(|ending| ending == "cu") {
-        let file = path.display();
-        let ptx = path.with_extension("ptx");
-        return Err(usage(format!(
-            "{file}: CUDA C has to be compiled first, by NVIDIA's compiler: `nvcc -ptx {file}`, or without a toolkit \
-             `python kernels/cuda/build.py {file}` (its first lines say how); then run {}",
-            ptx.display()
-        )));
-    }
-    if path.extension().is_none_or(|ending| ending != "ptx") {
-        return Err(unknown(&args.source));
-    }
-    let text =
-        fs::read_to_string(path).map_err(|error| Failure::new(Kind::Data, format!("{}: {error}", path.display())))?;
-    Ok((text, args.kernel.clone()))
 }
 
 /// The kernel of this name, or the only one.
