@@ -1,5 +1,7 @@
 //! What the kernels reach on a GPU, by the device's own clock, beside cuBLAS where that is installed. It prints a table; without a
 //! GPU it says so. `bash benches/cuda-on-hardware.sh` runs the tests first.
+//!
+//! With `GRADUS_EMULATE_CUDA=1` everything runs once on the emulator, on small arrays: that shows that this program works, and no times.
 
 use std::ffi::{c_int, c_void};
 
@@ -11,7 +13,15 @@ use libloading::Library;
 /// Each figure is the median of so many runs, after two that do not count.
 const RUNS: usize = 15;
 
+/// Whether the emulator stands in for the driver.
+fn is_emulated() -> bool {
+    std::env::var_os("GRADUS_EMULATE_CUDA").is_some_and(|value| value == "1")
+}
+
 fn main() {
+    if is_emulated() {
+        gradus_emulator::driver::load_stand_in().unwrap_or_else(|error| panic!("{error}"));
+    }
     let devices = match found() {
         Ok(devices) if devices.is_empty() => return println!("the driver shows no device"),
         Ok(devices) => devices,
@@ -35,8 +45,11 @@ fn numbers(gpu: &Cuda, len: usize) -> Result<Buffer> {
     gpu.random(DType::F32, len, Distribution::Uniform { low: -1.0, high: 1.0 }, RandomKey::new(len as u64))
 }
 
-/// The median time of `work` in milliseconds.
+/// The median time of `work` in milliseconds; no number on the emulator.
 fn median(gpu: &Cuda, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    if is_emulated() {
+        return gpu.milliseconds(work).map(|_| f64::NAN);
+    }
     let mut times = Vec::new();
     for run in 0..RUNS + 2 {
         let time = gpu.milliseconds(&mut work)?;
@@ -52,7 +65,8 @@ fn products(gpu: &Cuda) -> Result<()> {
     println!("| product | ms | TFLOP/s | cuBLAS ms | cuBLAS TFLOP/s | share |\n|---|---|---|---|---|---|");
     let squares = [256, 512, 1024, 2048, 4096, 8192].map(|n| [n, n, n]);
     let dense = [[32, 784, 300], [128, 784, 512], [256, 784, 128], [784, 32, 300], [4096, 768, 3072], [1, 4096, 4096]];
-    for [m, k, n] in squares.into_iter().chain(dense) {
+    let fits = |[m, k, n]: &[usize; 3]| !is_emulated() || m * k * n <= 1 << 24;
+    for [m, k, n] in squares.into_iter().chain(dense).filter(fits) {
         let (a, b) = (numbers(gpu, m * k)?, numbers(gpu, k * n)?);
         let (rows, columns) = (Layout::contiguous(&[m, k]), Layout::contiguous(&[k, n]));
         let ours = median(gpu, || gpu.matmul(View::new(&a, &rows), View::new(&b, &columns)).map(drop))?;
@@ -77,7 +91,7 @@ fn products(gpu: &Cuda) -> Result<()> {
 
 /// Operations that are bound by memory, 64 MiB an array.
 fn streams(gpu: &Cuda) -> Result<()> {
-    let (rows, columns) = (1 << 14, 1 << 10);
+    let (rows, columns) = (if is_emulated() { 1 << 6 } else { 1 << 14 }, 1 << 10);
     let (x, y) = (numbers(gpu, rows * columns)?, numbers(gpu, rows * columns)?);
     let row = numbers(gpu, columns)?;
     let (whole, along) = (Layout::contiguous(&[rows, columns]), Layout::contiguous(&[columns]));

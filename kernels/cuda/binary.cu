@@ -4,13 +4,6 @@
 // Names and meanings are those of `kernels/src/pointwise.rs`.
 #include "common.h"
 
-// A truth value: any byte but 0 is true.
-struct Truth {
-    u8 byte;
-    __device__ __forceinline__ operator int() const { return byte != 0; }
-    __device__ __forceinline__ void operator=(int x) { byte = x != 0; }
-};
-
 template <class R>
 __device__ __forceinline__ R softplus_below(R x) {
     return log1p(exp(-fabs(x)));

@@ -11,9 +11,6 @@ struct Half {
 struct Brain {
     u16 bits;
 };
-struct Truth {
-    u8 byte;
-};
 
 // The value as a type with arithmetic.
 template <class T>
@@ -24,7 +21,7 @@ __device__ __forceinline__ int value(u8 x) {
     return x;
 }
 __device__ __forceinline__ int value(Truth x) {
-    return x.byte != 0;
+    return x;
 }
 __device__ __forceinline__ float value(Brain x) {
     return __uint_as_float((u32)x.bits << 16);

@@ -8,6 +8,13 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
+// A truth value: any byte but 0 is true.
+struct Truth {
+    u8 byte;
+    __device__ __forceinline__ operator int() const { return byte != 0; }
+    __device__ __forceinline__ void operator=(int x) { byte = x != 0; }
+};
+
 // The most dimensions of a strided operand.
 #define RANK 6
 

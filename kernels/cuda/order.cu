@@ -1,12 +1,6 @@
 // What depends on the order of a row's elements: places of extremes, running sums, sorting. Names end in the type that is read.
 #include "common.h"
 
-// A truth value: any byte but 0 is true.
-struct Truth {
-    u8 byte;
-    __device__ __forceinline__ operator int() const { return byte != 0; }
-};
-
 // Whether `a` stands before `b`; NaN is the largest, and like NaN.
 template <class V>
 __device__ __forceinline__ bool less(V a, V b) {

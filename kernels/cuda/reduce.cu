@@ -5,12 +5,6 @@
 // written, those of bytes and truth values in 64 bits; integers wrap around, which those without a sign do.
 #include "common.h"
 
-// A truth value: any byte but 0 is true.
-struct Truth {
-    u8 byte;
-    __device__ __forceinline__ operator u64() const { return byte != 0; }
-};
-
 // What every `step`-th element from `first` on makes, in the type A.
 template <class F, class A, class T>
 __device__ __forceinline__ A part_of_row(const T* row, u32 end, u32 first, u32 step) {
