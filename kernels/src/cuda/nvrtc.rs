@@ -85,7 +85,7 @@ fn usual_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The files of a folder whose names begin so, the shortest name first.
+/// The files of a folder whose names begin so, in order: the one without a version first.
 fn files(folder: &Path, start: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let begins = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
