@@ -104,6 +104,8 @@ fn models_of_keras_predict_the_same() {
         "keras-image.keras",
         "keras-image.h5",
         "keras2-image.h5",
+        "keras-nested.keras",
+        "keras-nested.h5",
     ] {
         let opened = open(golden(name), None).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((opened.origin, opened.remarks.as_slice()), ("Keras", &[][..]), "{name}");

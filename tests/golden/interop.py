@@ -75,8 +75,25 @@ def image(keras):
     return model
 
 
+def nested(keras):
+    """Models in a model, one of them frozen, one with two inputs, one in the second depth; two layers of one name."""
+    layers = keras.layers
+    deep = keras.Sequential([keras.Input((5,)), layers.Dense(5, activation="tanh", name="depth"), layers.BatchNormalization(name="norm")], name="deep")
+    body = keras.Sequential([keras.Input((6,)), layers.Dense(5, activation="relu", name="first"), layers.BatchNormalization(name="bn"), deep],
+                            name="body")
+    body.trainable = False
+    p, q = keras.Input((5,)), keras.Input((5,))
+    join = keras.Model([p, q], layers.Dense(4, name="wide")(layers.Concatenate(name="both")([q, layers.BatchNormalization(name="only")(p)])),
+                       name="join")
+    x = keras.Input((6,), name="signal")
+    y = join([body(x), layers.Dense(5, name="first")(x)])
+    model = keras.Model(x, layers.Dense(2, activation="softmax", name="out")(y), name="nested")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
 def save(prefix, keras, saved):
-    for build in [chain, skip, image]:
+    for build in [chain, skip, image, nested]:
         keras.utils.set_random_seed(1)
         model = build(keras)
         randomise(model)

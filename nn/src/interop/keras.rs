@@ -8,7 +8,7 @@ mod objects;
 mod rows;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -63,7 +63,8 @@ pub(super) fn read_h5(file: &Hdf5, name: &str) -> Result<(Model, Vec<String>)> {
     let parsed = |key| text(key)?.map(|text| json(text.as_bytes(), name, key)).transpose();
     let model = parsed("model_config")?.unwrap_or_default();
     let description = config::read(name, &version, &model, parsed("training_config")?.as_ref())?;
-    let weights = weights::read_old(file, "model_weights")?.into_iter().collect();
+    let models = description.layers.iter().filter_map(|layer| Some(layer.theirs.split_once('/')?.0)).collect();
+    let weights = weights::read_old(file, "model_weights", &models)?.into_iter().collect();
     build(description, weights, name, |layer| &layer.theirs)
 }
 
@@ -74,7 +75,7 @@ pub(super) fn read_weights(file: &Hdf5, name: &str, model: &Model, map: &[(Strin
         ["", "model_weights"].into_iter().find(|root| matches!(file.texts(root, "layer_names"), Ok(Some(_))));
     let (stored, mut names): (BTreeMap<String, Weights>, BTreeMap<String, String>) = match old_root {
         Some(root) => {
-            let stored = weights::read_old(file, root)?;
+            let stored = weights::read_old(file, root, &BTreeSet::new())?;
             let ours = layers.into_iter().filter(|layer| !layer.weights.is_empty()).map(|layer| layer.name);
             let names = paired(stored.iter().map(|(name, _)| name), ours.collect());
             (stored.into_iter().collect(), names)

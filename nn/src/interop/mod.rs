@@ -160,6 +160,11 @@ pub fn is_safetensors(path: impl AsRef<Path>) -> bool {
     matches!(Content::of(path.as_ref(), ""), Ok(Content::Safetensors))
 }
 
+/// Whether a file is one of HDF5.
+pub fn is_hdf5(path: impl AsRef<Path>) -> bool {
+    matches!(Content::of(path.as_ref(), ""), Ok(Content::Hdf5))
+}
+
 /// Writes a model, or its weights alone, in any form; `metadata` goes into files of gradus only.
 ///
 /// Fails with [`Error::Config`] where the form has no place for a layer.

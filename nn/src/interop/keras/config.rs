@@ -28,9 +28,10 @@ pub(super) struct Description {
     pub(super) remarks: Vec<String>,
 }
 
-/// A layer's names in Keras, in the newer files of weights, and here.
+/// A layer's names in the older files, in the newer ones, and here.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
+    /// The layer's own name; inside another model, behind that of the outermost one and a slash.
     pub(super) theirs: String,
     pub(super) group: String,
     pub(super) ours: String,
@@ -40,15 +41,21 @@ pub(super) struct Named {
 struct Layer<'a> {
     class: &'a str,
     name: String,
+    /// The names of the models around it, if any, and its own: other layers refer to it by this.
+    path: String,
     /// What newer files call the group of its weights, which follows from the order in the description.
     group: String,
     config: &'a Map<String, Value>,
-    /// The layers it reads.
+    /// The layers it reads, by their paths.
     from: Vec<String>,
+    /// Whether a model around it is frozen.
+    frozen: bool,
+    /// The same settings, as they stand in the file.
+    whole_config: &'a Value,
 }
 
-/// The layers, each behind those it reads, and names and shapes of the inputs.
-type Plan<'a> = (Vec<Layer<'a>>, Vec<(String, Vec<usize>)>);
+/// The layers, each behind those it reads and the last one last, and names and shapes of the inputs; a shape may be missing inside.
+type Plan<'a> = (Vec<Layer<'a>>, Vec<(String, Option<Vec<usize>>)>);
 
 /// Reads a description. `file` is what complaints call the file, `version` is that of the Keras which wrote it; `training` has
 /// its loss and optimizer.
@@ -62,18 +69,19 @@ pub(super) fn read(file: &str, version: &str, model: &Value, training: Option<&V
 fn read_inner(version: &str, model: &Value, training: Option<&Value>, file: &str) -> Result<Description> {
     let class = model["class_name"].as_str().unwrap_or_default();
     let config = &model["config"];
-    let (layers, inputs) = match class {
-        "Sequential" => sequential(config)?,
-        "Functional" | "Model" => functional(config)?,
-        _ => {
-            return Err(Error::Data(format!(
-                "the model is of the class {class:?}, whose code is not in the file; gradus reads Sequential and Functional models"
-            )));
-        }
-    };
-    let mut names = Names::default();
-    for (i, input) in inputs.iter().enumerate() {
-        names.set(&input.0, if i == 0 { "input".into() } else { format!("input_{i}") });
+    let (layers, inputs) = plan(class, config)?.ok_or_else(|| {
+        Error::Data(format!(
+            "the model is of the class {class:?}, whose code is not in the file; gradus reads Sequential and Functional models"
+        ))
+    })?;
+    let (mut names, mut shapes) = (Names::default(), Vec::new());
+    for (i, (name, shape)) in inputs.iter().enumerate() {
+        names.set(name, if i == 0 { "input".into() } else { format!("input_{i}") });
+        shapes.push(shape.clone().ok_or_else(|| {
+            Error::Data(format!(
+                "layer {name:?}: the size of its input is not said, or left open, so its weights have no shape"
+            ))
+        })?);
     }
     let title = config["name"].as_str().unwrap_or("model");
     let mut out = Writer::default();
@@ -92,7 +100,7 @@ fn read_inner(version: &str, model: &Value, training: Option<&Value>, file: &str
     for layer in layers.iter().filter(|layer| layer.class != "InputLayer") {
         let is_next = layer.from.len() == 1 && layer.from.first() == before.as_ref() || layer.from.is_empty();
         write_layer(layer, is_next, version, &mut names, &mut out)?;
-        before = Some(layer.name.clone());
+        before = Some(layer.path.clone());
     }
     out.table("optimizer");
     out.put("kind", optimizer_kind(training, &mut remarks));
@@ -104,11 +112,57 @@ fn read_inner(version: &str, model: &Value, training: Option<&Value>, file: &str
         take_numbers(&mut recipe, numbers)?;
     }
     let named = |layer: Layer| {
-        let ours = names.ours.get(&layer.name).filter(|_| layer.class != "InputLayer")?.clone();
-        Some(Named { theirs: layer.name, group: layer.group, ours })
+        let ours = names.ours.get(&layer.path).filter(|_| layer.class != "InputLayer")?.clone();
+        let theirs = match layer.path.split_once('\n') {
+            Some((outermost, _)) => format!("{outermost}/{}", layer.name),
+            None => layer.name,
+        };
+        Some(Named { theirs, group: layer.group, ours })
     };
-    let inputs = inputs.into_iter().map(|(_, shape)| shape).collect();
-    Ok(Description { recipe, inputs, layers: layers.into_iter().filter_map(named).collect(), remarks })
+    Ok(Description { recipe, inputs: shapes, layers: layers.into_iter().filter_map(named).collect(), remarks })
+}
+
+/// The layers of a model, those of models inside in their places; `None` for a class that is no model whose layers are known.
+fn plan<'a>(class: &str, config: &'a Value) -> Result<Option<Plan<'a>>> {
+    let (layers, inputs) = match class {
+        "Sequential" => sequential(config)?,
+        "Functional" | "Model" => functional(config)?,
+        _ => return Ok(None),
+    };
+    let mut all: Vec<Layer> = Vec::new();
+    // What stands for the result of a model inside: that of its last layer.
+    let mut results: BTreeMap<String, String> = BTreeMap::new();
+    for mut layer in layers {
+        for from in &mut layer.from {
+            if let Some(result) = results.get(from) {
+                result.clone_into(from);
+            }
+        }
+        let Some((inner, ends)) = plan(layer.class, layer.whole_config)? else {
+            all.push(layer);
+            continue;
+        };
+        if ends.len() != layer.from.len() {
+            let (name, takes, reads) = (&layer.name, ends.len(), layer.from.len());
+            return Err(Error::Data(format!(
+                "the model {name:?} inside takes {takes} inputs and reads {reads} layers"
+            )));
+        }
+        let inside = |path: &str| format!("{}\n{path}", layer.path);
+        let begins: BTreeMap<&String, &String> = ends.iter().map(|(name, _)| name).zip(&layer.from).collect();
+        let outside = |path: &String| begins.get(path).map_or_else(|| inside(path), |&from| from.clone());
+        let frozen = layer.config.get("trainable").and_then(Value::as_bool) == Some(false);
+        let last = inner.last().map_or_else(String::new, |last| outside(&last.path));
+        all.extend(inner.into_iter().filter(|layer| layer.class != "InputLayer").map(|inner| Layer {
+            path: inside(&inner.path),
+            group: format!("{}/layers/{}", layer.group, inner.group),
+            from: inner.from.iter().map(outside).collect(),
+            frozen: inner.frozen || frozen,
+            ..inner
+        }));
+        results.insert(layer.path.clone(), last);
+    }
+    Ok(Some((all, inputs)))
 }
 
 /// The layers of a chain, and its one input.
@@ -116,11 +170,11 @@ fn sequential(config: &Value) -> Result<Plan<'_>> {
     // The oldest files have the list itself in the place of the settings.
     let mut layers = described(config.get("layers").unwrap_or(config))?;
     let first = layers.first().ok_or_else(|| Error::Data("the model has no layers".into()))?;
-    let shape = batch_shape(first.config).or_else(|| sizes(&config["build_input_shape"]));
-    let missing = || {
-        Error::Data(format!("layer {:?}: the size of its input is not said, so its weights have no shape", first.name))
+    let shape = match batch_shape(first.config).or_else(|| sizes(&config["build_input_shape"])) {
+        Some(shape) => Some(shape),
+        // A model in the first place knows its own.
+        None => plan(first.class, first.whole_config)?.and_then(|(_, ends)| ends.into_iter().next()?.1),
     };
-    let shape = shape.ok_or_else(missing)?;
     let name = if first.class == "InputLayer" { first.name.clone() } else { "input".into() };
     let mut before = name.clone();
     for layer in layers.iter_mut().filter(|layer| layer.class != "InputLayer") {
@@ -140,8 +194,7 @@ fn functional(config: &Value) -> Result<Plan<'_>> {
     let mut inputs = Vec::new();
     for name in histories(&config["input_layers"]) {
         let shape = places.get(name.as_str()).and_then(|&i| batch_shape(layers[i].config));
-        let open = || Error::Data(format!("layer {name:?}: its shape is not said, or some sizes of it are left open"));
-        inputs.push((name.clone(), shape.ok_or_else(open)?));
+        inputs.push((name, shape));
     }
     let order = order(&layers, &places, output)?;
     let mut slots: Vec<Option<Layer>> = layers.into_iter().map(Some).collect();
@@ -206,7 +259,8 @@ fn layer(value: &Value) -> Result<Layer<'_>> {
         )));
     }
     let from = uses.first().map(histories).unwrap_or_default();
-    Ok(Layer { class, name, group: String::new(), config, from })
+    let (path, group, whole_config) = (name.clone(), String::new(), &value["config"]);
+    Ok(Layer { class, name, path, group, config, from, frozen: false, whole_config })
 }
 
 /// The names of the layers that some nested lists refer to: `["dense", 0, 0]`, or objects with a `keras_history` of that form.
@@ -248,12 +302,12 @@ impl Names {
     }
 
     /// A name that recipes allow, and that no other layer has.
-    fn give(&mut self, theirs: &str) -> String {
+    fn give(&mut self, path: &str, theirs: &str) -> String {
         let wanted: String = theirs.chars().map(|c| if matches!(c, '.' | '/' | '"') { '_' } else { c }).collect();
         let others = (1..).map(|i| format!("{wanted}_{i}"));
         let mut names = std::iter::once(wanted.clone()).chain(others);
         let name = names.find(|name| !name.is_empty() && !self.taken.contains(name)).unwrap_or_default();
-        self.set(theirs, name.clone());
+        self.set(path, name.clone());
         name
     }
 }
@@ -273,12 +327,12 @@ fn write_layer(layer: &Layer, is_next: bool, version: &str, names: &mut Names, o
     };
     let fields = Fields::new(title, layer.config, version);
     out.element("layer");
-    out.put("name", names.give(&layer.name));
+    out.put("name", names.give(&layer.path, &layer.name));
     if !is_next {
         let from = layer.from.iter().map(|name| names.ours.get(name).cloned().unwrap_or_default());
         out.put("inputs", from.collect::<Vec<_>>());
     }
-    if layer.config.get("trainable").and_then(Value::as_bool) == Some(false) {
+    if layer.frozen || layer.config.get("trainable").and_then(Value::as_bool) == Some(false) {
         out.put("trainable", false);
     }
     for key in ["kernel_regularizer", "bias_regularizer", "activity_regularizer"] {

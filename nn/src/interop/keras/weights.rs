@@ -4,7 +4,7 @@
 //! arrays in an attribute. The newer one (`.weights.h5`, and inside `.keras`) numbers the arrays, and names the groups after the
 //! classes: `layers/dense_1/vars/0` is the first weight of the second dense layer, whatever its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::objects::snake_case;
 use crate::core::Tensor;
@@ -15,8 +15,9 @@ use crate::{Error, Result};
 pub(super) type Weights = Vec<Tensor>;
 
 /// The weights of the layers of an older file that have some, with their names, in the file's order; `root` is the group of all
-/// layers.
-pub(super) fn read_old(file: &Hdf5, root: &str) -> Result<Vec<(String, Weights)>> {
+/// layers. `models` are the models among them: they have the weights of all that is in them in one list, first what is trained, and
+/// the layer's name is the last but one part of each name there.
+pub(super) fn read_old(file: &Hdf5, root: &str, models: &BTreeSet<&str>) -> Result<Vec<(String, Weights)>> {
     let names =
         file.texts(root, "layer_names")?.ok_or_else(|| file.damaged(root, "it does not say which layers it has"))?;
     let mut layers = Vec::new();
@@ -26,10 +27,17 @@ pub(super) fn read_old(file: &Hdf5, root: &str) -> Result<Vec<(String, Weights)>
             return Err(file.damaged(&group, "the file lists this layer, but does not have it: it is damaged"));
         }
         let arrays = file.texts(&group, "weight_names")?.unwrap_or_default();
-        let weights = arrays.iter().map(|array| file.tensor(&join(&group, array))).collect::<Result<Weights>>()?;
-        if !weights.is_empty() {
-            layers.push((name, weights));
+        let mut parts: Vec<(String, Weights)> = Vec::new();
+        for array in &arrays {
+            let inside = array.rsplit('/').nth(1).filter(|_| models.contains(name.as_str()));
+            let owner = inside.map_or_else(|| name.clone(), |inside| format!("{name}/{inside}"));
+            let tensor = file.tensor(&join(&group, array))?;
+            match parts.iter_mut().find(|(other, _)| *other == owner) {
+                Some((_, weights)) => weights.push(tensor),
+                None => parts.push((owner, vec![tensor])),
+            }
         }
+        layers.append(&mut parts);
     }
     Ok(layers)
 }
@@ -44,16 +52,21 @@ pub(super) fn read_new(file: &Hdf5) -> Result<BTreeMap<String, Weights>> {
         ));
     };
     let mut layers = BTreeMap::new();
-    for name in file.groups(root)? {
-        let group = format!("{root}/{name}");
-        if file.has(&format!("{group}/layers")) {
-            return Err(file.damaged(&group, "a model within the model, which gradus lacks"));
-        }
-        let vars = format!("{group}/vars");
-        let count = if file.has(&vars) { file.arrays(&vars)?.len() } else { 0 };
-        let weights = (0..count).map(|i| file.tensor(&format!("{vars}/{i}"))).collect::<Result<Weights>>()?;
-        if !weights.is_empty() {
-            layers.insert(name, weights);
+    let mut open: Vec<(String, String)> = vec![(root.into(), String::new())];
+    while let Some((root, before)) = open.pop() {
+        for name in file.groups(&root)? {
+            let (group, key) = (format!("{root}/{name}"), format!("{before}{name}"));
+            // A model within the model.
+            let inside = format!("{group}/layers");
+            if file.has(&inside) {
+                open.push((inside, format!("{key}/layers/")));
+            }
+            let vars = format!("{group}/vars");
+            let count = if file.has(&vars) { file.arrays(&vars)?.len() } else { 0 };
+            let weights = (0..count).map(|i| file.tensor(&format!("{vars}/{i}"))).collect::<Result<Weights>>()?;
+            if !weights.is_empty() {
+                layers.insert(key, weights);
+            }
         }
     }
     Ok(layers)
