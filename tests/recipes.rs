@@ -28,6 +28,7 @@ const COUNTS: &[(&str, &[usize], usize, usize)] = &[
     ("mnist", &[28, 28], 266_610, 266_610),
     ("mnist-parity", &[28, 28], 265_802, 265_802),
     ("mnist-parity-transfer", &[28, 28], 265_802, 202),
+    ("mobilenet-cifar", &[96, 96, 3], 2_270_794, 12_810),
     ("mobilenet-mnist", &[32, 32, 3], 2_270_794, 12_810),
     ("mobilenet-v2", &[224, 224, 3], 3_540_265, 3_506_153),
     ("resnet-cifar", &[32, 32, 3], 274_048, 272_474),

@@ -138,6 +138,7 @@ Examples:
   gradus train fashion-bn --tui                 with curves on the whole screen
   gradus train --resume runs/0001-mnist         go on where a run was interrupted, or crashed
   gradus train sandals-shirts-transfer --base runs/0001-fashion-8
+  gradus train mobilenet-mnist --data ~/mnist --feature-cache 2G
 
 Each run gets a folder runs/NNNN-name with the complete recipe, the log, history.csv, events for TensorBoard (tb/),
 pictures, model.safetensors, the newest checkpoints, and report.html, which shows everything on one page.
@@ -185,6 +186,10 @@ pub struct TrainArgs {
     /// Save the training every so many steps (500) or so often (30s, 5m): what a crash can lose at most
     #[arg(long, value_name = "STEPS|TIME")]
     pub checkpoint_every: Option<String>,
+    /// How much memory the results of frozen layers may take, which are then computed once and not in every epoch: 512M, 2G, or `off`.
+    /// Never changes a result [default: 1G]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    pub feature_cache: Option<usize>,
     /// What computes.
     #[command(flatten)]
     pub machine: Machine,
@@ -420,6 +425,18 @@ pub struct CompletionsArgs {
 }
 
 /// Cuts `a.b=c` in two.
+/// A number of bytes: `512M`, `2G`, or `off` for none.
+fn memory_size(text: &str) -> Result<usize, String> {
+    let wrong = || "expected a size such as 512M or 2G, or off".to_owned();
+    let units = [("K", 10), ("M", 20), ("G", 30)];
+    let (number, power) =
+        units.iter().find_map(|(unit, power)| Some((text.strip_suffix(unit)?, *power))).unwrap_or((text, 0));
+    match text {
+        "off" => Ok(0),
+        _ => number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << power)).ok_or_else(wrong),
+    }
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),

@@ -31,18 +31,19 @@ pub fn with_layers(recipe: Recipe) -> Result<Recipe, Failure> {
 ///
 /// # Errors
 /// If there is no such model; the text says how to train it.
-pub fn with_weights(mut recipe: Recipe, runs: &Path) -> Result<(Recipe, Option<Model>), Failure> {
+pub fn with_weights(mut recipe: Recipe, runs: &Path, data: Option<&Path>) -> Result<(Recipe, Option<Model>), Failure> {
     let Some(base) = &mut recipe.base else { return Ok((recipe, None)) };
-    let Loaded { model, recipe: layers, path, .. } = find(&base.model, runs)?;
+    let Loaded { model, recipe: layers, path, .. } = find(&base.model, runs, data)?;
     base.model = absolute(&path).map_err(|error| Failure::io(path.display(), &error))?.display().to_string();
     Ok((recipe.on(&layers)?, Some(model)))
 }
 
-/// The model that a path or the name of a recipe stands for, which is the newest run of that recipe.
+/// The model that a path or the name of a recipe stands for, which is the newest run of that recipe, or the weights of others below
+/// `data` or where data sets are.
 ///
 /// # Errors
 /// If there is none.
-pub fn find(name: &str, runs: &Path) -> Result<Loaded, Failure> {
+pub fn find(name: &str, runs: &Path, data: Option<&Path>) -> Result<Loaded, Failure> {
     let path = Path::new(name);
     if path.exists() {
         return model_file::load(path);
@@ -51,7 +52,7 @@ pub fn find(name: &str, runs: &Path) -> Result<Loaded, Failure> {
         return model_file::load(&path);
     }
     if name == pretrained::MOBILENET_V2 {
-        return model_file::load(&pretrained::find()?);
+        return model_file::load(&pretrained::find(data)?);
     }
     let runs = runs.display();
     let text = match recipes::BUNDLED.iter().any(|(bundled, _)| *bundled == name) {

@@ -23,6 +23,7 @@ bundled![
     "schedules",
     "gradients",
     "mobilenet-mnist",
+    "mobilenet-cifar",
     "learning-rate",
 ];
 
@@ -37,6 +38,12 @@ pub struct Lab {
     /// Whether the gradients of the first and the last layer are compared before training.
     #[serde(default)]
     pub gradients: bool,
+    /// Numbers that are shown of every run, besides those that its document reports.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// Epochs after which the validation's numbers are shown, besides the last.
+    #[serde(default)]
+    pub epochs: Vec<usize>,
     /// What is true whatever comes out: what the document leaves open or gets wrong.
     pub notes: String,
     /// The runs, in their order.

@@ -88,7 +88,7 @@ pub fn load_with(path: &Path, layers: &Layers, set: &[(String, String)]) -> Resu
     let Opened { mut model, metadata, origin, remarks } = match interop::open(&file, layers.as_ref()) {
         Ok(opened) => opened,
         // Weights without layers may be those of a network that is known.
-        Err(error) if layers.is_none() && interop::is_safetensors(&file) => {
+        Err(error) if layers.is_none() && (interop::is_safetensors(&file) || interop::is_hdf5(&file)) => {
             return pretrained::load(&file)?.ok_or_else(|| error.into());
         }
         Err(error) => return Err(error.into()),

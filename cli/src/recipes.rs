@@ -36,6 +36,7 @@ bundled![
     "resnet-cifar",
     "mobilenet-v2",
     "mobilenet-mnist",
+    "mobilenet-cifar",
     "digits",
     "fashion-small",
     "deep-sigmoid",

@@ -9,6 +9,7 @@ pub mod dots;
 pub mod environment;
 pub mod examined;
 pub mod finish;
+pub mod frozen;
 pub mod history;
 pub mod images;
 pub mod keras_summary;

@@ -37,6 +37,12 @@ pub trait Module: Debug + Send + Sync {
         0
     }
 
+    /// Whether the layer makes the same of a sample in every pass while its parameters stay: nothing is drawn, nothing is remembered,
+    /// and no other sample of the batch is looked at. Only then may a training keep the result instead of computing it again.
+    fn is_steady(&self) -> bool {
+        false
+    }
+
     /// The shape of one sample of the result for samples of shape `input`; an error if the module cannot take them.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
 }

@@ -56,6 +56,7 @@ pub struct CompareArgs {
 Examples:
   gradus lab transfer-parity --data ~/mnist
   gradus lab transfer-fashion --seed 7 --json
+  gradus lab mobilenet-mnist --data ~/data --set data.first=12000
   gradus list labs
 
 The folder runs/NNNN-lab-NAME gets lab.json, curves.svg and the folders of the runs.")]
@@ -69,6 +70,9 @@ pub struct LabArgs {
     /// Passes over the training data of every run; the numbers of the document are left out then
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<String>,
+    /// Change any other key of every run's recipe; what the document reports still stands beside it, and is not judged by
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub set: Vec<(String, String)>,
     /// Print the table as Markdown
     #[arg(long, conflicts_with_all = ["json", "jsonl"])]
     pub markdown: bool,

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Machine;
+use super::{Layers, Machine};
 
 /// Options of `gradus show`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   gradus show filters runs/0001-cnn-mnist
-  gradus show maps runs/0001-cnn-mnist digit.png --layer conv2d_1")]
+  gradus show maps runs/0001-cnn-mnist digit.png --layer conv2d_1
+  gradus show filters net.pt --recipe cnn-mnist")]
 pub struct ShowArgs {
     /// What to look at.
     #[command(subcommand)]
@@ -32,7 +33,7 @@ pub enum Shown {
 /// What both need to know.
 #[derive(Debug, Args)]
 pub struct Picture {
-    /// A run folder, or a model file (.safetensors)
+    /// A run folder, or a model file of gradus, Keras or PyTorch
     #[arg(value_name = "RUN_DIR|FILE")]
     pub model: PathBuf,
     /// Only these layers: a name, conv*, several with commas [default: all that have something to show]
@@ -44,6 +45,9 @@ pub struct Picture {
     /// The file to write [default: filters.png or maps.png]
     #[arg(long, value_name = "FILE.png")]
     pub out: Option<PathBuf>,
+    /// What the model file may lack.
+    #[command(flatten)]
+    pub layers: Layers,
 }
 
 /// Options of `gradus show filters`.

@@ -60,7 +60,8 @@ fn compare(args: &CompareArgs, terminal: &Terminal, device: Device) -> Result<()
     for &seed in &seeds {
         let mut samples: Option<(Recipe, Samples)> = None;
         for variant in &variants {
-            let (recipe, start) = bases::with_weights(open(args, variant, Some(seed))?, &args.out)?;
+            let (recipe, start) =
+                bases::with_weights(open(args, variant, Some(seed))?, &args.out, args.data.as_deref())?;
             if samples.as_ref().is_none_or(|(other, _)| other.data != recipe.data) {
                 let loaded = Samples::load(&recipe, args.data.as_deref())?;
                 samples = Some((recipe.clone(), loaded));

@@ -7,6 +7,7 @@ use std::time::Instant;
 use nn::core::{Device, RandomKey};
 use nn::models::Model;
 use nn::spec::Recipe;
+use nn::spec::training::Document;
 use nn::train::{EarlyStop, gradient_sizes};
 use serde::Serialize;
 
@@ -31,6 +32,9 @@ struct Answer {
     rows: Vec<Row>,
     seen: String,
     notes: String,
+    /// What the user changed in all runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    set: Vec<String>,
     run_dir: String,
 }
 
@@ -90,8 +94,10 @@ fn conduct(args: &LabArgs, lab: &Lab, terminal: &Terminal, device: Device) -> Re
         let document = recipe.document.as_ref().filter(|_| unchanged);
         let values =
             if unchanged && run.document.is_empty() { document.map(|d| &d.values) } else { Some(&run.document) };
-        let tolerance = run.tolerance.or(document.and_then(|document| document.tolerance));
-        rows.extend(compare(run, &lab.metric, values, tolerance, &end));
+        let tolerance =
+            run.tolerance.or(document.and_then(|document| document.tolerance)).filter(|_| args.set.is_empty());
+        rows.extend(at_epochs(lab, run, document, &end));
+        rows.extend(compare(run, lab, values, tolerance, &end));
         if lab.gradients {
             for (metric, size) in first_and_last_gradient(&recipe, args, device)? {
                 let (run, metric, here) = (run.name.clone(), metric.to_owned(), Some(size));
@@ -110,6 +116,7 @@ fn conduct(args: &LabArgs, lab: &Lab, terminal: &Terminal, device: Device) -> Re
         seconds: began.elapsed().as_secs_f64(),
         seen: seen(lab, &rows, &ends),
         notes: lab.notes.clone(),
+        set: args.set.iter().map(|(key, value)| format!("{key}={value}")).collect(),
         rows,
         run_dir: folder.path().display().to_string(),
     };
@@ -129,7 +136,7 @@ fn arguments(args: &LabArgs, run: &Run, out: PathBuf, folders: &BTreeMap<&str, P
     let base = run.base.as_ref().and_then(|base| folders.get(base.as_str()));
     TrainArgs {
         recipe: Some(run.recipe.clone()),
-        set: set.chain(seed).chain(epochs).collect(),
+        set: set.chain(args.set.iter().cloned()).chain(seed).chain(epochs).collect(),
         base: base.map(|folder| folder.display().to_string()),
         data: args.data.clone(),
         out,
@@ -163,10 +170,23 @@ fn numbers(outcome: &Outcome) -> Numbers {
     numbers
 }
 
-/// One row for each number that the document reports and that was measured; the lab's own metric in any case.
+/// One row for each number of the validation after the epochs that the lab looks at.
+fn at_epochs(lab: &Lab, run: &Run, document: Option<&Document>, end: &End) -> Vec<Row> {
+    let End::Done(outcome) = end else { return Vec::new() };
+    let epochs = outcome.history.iter().filter(|epoch| lab.epochs.contains(&epoch.epoch));
+    let numbers = epochs.flat_map(|epoch| epoch.numbers.0.iter().map(|(name, value)| (epoch.epoch, name, *value)));
+    let row = |(epoch, name, here): (usize, &String, f64)| {
+        let document = document.and_then(|document| document.history.get(name)?.get(epoch - 1)).copied();
+        let (run, metric) = (run.name.clone(), format!("{name}, epoch {epoch}"));
+        Row { run, metric, document, here: Some(here), difference: document.map(|there| here - there), within: None }
+    };
+    numbers.filter(|(_, name, _)| name.starts_with("val_")).map(row).collect()
+}
+
+/// One row for each number that the document reports and that was measured; those that the lab is about in any case.
 fn compare(
     run: &Run,
-    metric: &str,
+    lab: &Lab,
     document: Option<&BTreeMap<String, f64>>,
     tolerance: Option<f64>,
     end: &End,
@@ -176,7 +196,8 @@ fn compare(
         End::RanAway(_) => Numbers::default(),
     };
     let reported = |name: &str| document.and_then(|document| document.get(name)).copied();
-    let wanted = |name: &str| name == metric || reported(name).is_some();
+    let metric = lab.metric.as_str();
+    let wanted = |name: &str| name == metric || lab.also.iter().any(|also| also == name) || reported(name).is_some();
     let mut names: Vec<&str> = here.0.iter().map(|(name, _)| name.as_str()).filter(|name| wanted(name)).collect();
     if names.is_empty() {
         names.push(metric);
@@ -233,8 +254,8 @@ fn seen(lab: &Lab, rows: &[Row], ends: &[(&str, End)]) -> String {
                 _ => None,
             })
         };
-        // The run before is the same network from scratch.
-        let before = lab.runs.iter().take_while(|other| other.name != run).last();
+        // The last one before that starts from nothing is the same network from scratch.
+        let before = lab.runs.iter().take_while(|other| other.name != run).filter(|other| other.base.is_none()).last();
         if let Some((before, (ours, theirs))) =
             before.and_then(|before| Some((before, (rate(run)?, rate(&before.name)?))))
         {
@@ -264,7 +285,16 @@ fn text(answer: &Answer) -> String {
     let mut table = Table::new(HEADING).right([2, 3, 4]);
     answer.rows.iter().for_each(|row| table.row(cells(row)));
     let Answer { seen, notes, seconds, run_dir, .. } = answer;
-    format!("{table}\n\n{seen}\n\n{notes}\n\n{seconds:.1} s in all\n{run_dir}")
+    let changed = changed(answer);
+    format!("{table}\n\n{seen}{changed}\n\n{notes}\n\n{seconds:.1} s in all\n{run_dir}")
+}
+
+/// What sets the runs apart from those of the document.
+fn changed(answer: &Answer) -> String {
+    match answer.set.as_slice() {
+        [] => String::new(),
+        set => format!(" All runs with {}, unlike the document's.", set.join(", ")),
+    }
 }
 
 /// The same for documentation.
@@ -274,7 +304,7 @@ fn markdown(answer: &Answer, lab: &Lab) -> String {
     lines.push("|---|---|---|---|---|".to_owned());
     lines.extend(answer.rows.iter().map(|row| format!("| {} |", cells(row).join(" | "))));
     let Answer { seen, notes, seconds, seed, .. } = answer;
-    lines.extend([String::new(), seen.clone(), String::new(), notes.clone(), String::new()]);
+    lines.extend([String::new(), format!("{seen}{}", changed(answer)), String::new(), notes.clone(), String::new()]);
     lines.push(format!("Seed {seed}; {seconds:.1} s in all."));
     lines.join("\n")
 }
@@ -292,6 +322,8 @@ mod tests {
         let lab = Lab {
             about: String::new(),
             metric: "val_loss".into(),
+            also: Vec::new(),
+            epochs: Vec::new(),
             notes: String::new(),
             runs: Vec::new(),
             gradients: false,

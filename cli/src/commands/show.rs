@@ -11,7 +11,6 @@ use crate::args::{FilterArgs, MapArgs, Picture, Shown};
 use crate::failure::{Failure, Kind};
 use crate::inputs::{self, Wanted};
 use crate::machine;
-
 use crate::model_file::{self, Loaded};
 use crate::report::images::{Section, Tile, grid_image, png};
 use crate::report::write_file;
@@ -32,7 +31,7 @@ pub fn run(what: &Shown, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 fn filters(args: &FilterArgs, terminal: &Terminal) -> Result<(), Failure> {
-    let loaded = model_file::load(&args.picture.model)?;
+    let loaded = model(&args.picture)?;
     let is_shown = chosen(&args.picture, &loaded)?;
     let mut sections = Vec::new();
     for param in loaded.model.params() {
@@ -55,7 +54,7 @@ fn filters(args: &FilterArgs, terminal: &Terminal) -> Result<(), Failure> {
 }
 
 fn maps(args: &MapArgs, terminal: &Terminal, device: nn::core::Device) -> Result<(), Failure> {
-    let loaded = model_file::load(&args.picture.model)?;
+    let loaded = model(&args.picture)?;
     loaded.model.to_device(device)?;
     let is_shown = chosen(&args.picture, &loaded)?;
     let shape = loaded.model.graph().input_shapes().into_iter().next().unwrap_or_default();
@@ -76,6 +75,10 @@ fn maps(args: &MapArgs, terminal: &Terminal, device: nn::core::Device) -> Result
         })
     })?;
     finish(&args.picture, "maps", &sections, terminal)
+}
+
+fn model(picture: &Picture) -> Result<Loaded, Failure> {
+    model_file::load_with(&picture.model, &picture.layers, &[])
 }
 
 /// Which layers are to be shown.

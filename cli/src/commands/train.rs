@@ -6,7 +6,7 @@ use nn::core::Device;
 use nn::core::kernels::memory;
 use nn::models::{Counts, Model};
 use nn::spec::Recipe;
-use nn::train::{EVALUATION_BATCH, Ended, History, Trainer};
+use nn::train::{EVALUATION_BATCH, Ended, FEATURE_CACHE, History, Trainer};
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,6 +22,7 @@ use crate::report::document;
 use crate::report::environment::{Environment, peak_memory};
 use crate::report::examined::Examined;
 use crate::report::finish::Finished;
+use crate::report::frozen::Frozen;
 use crate::report::history::{Epoch, Numbers};
 use crate::report::progress::{self, View};
 use crate::report::run_folder::{CONFIG, DATA, MODEL, RunFolder};
@@ -61,6 +62,9 @@ pub struct Outcome {
     /// What frozen layers save in a step, where the run began with some.
     #[serde(skip_serializing_if = "Option::is_none")]
     saving: Option<Saved>,
+    /// Frozen layers that were computed once, or might have been.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    frozen: Vec<Frozen>,
 }
 
 /// How many numbers the model holds.
@@ -91,9 +95,11 @@ pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
 
 /// The recipe, and the trained model that it starts from; a dry run needs no more of that than its layers.
 fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
-    let overrides = overrides(args);
+    let (overrides, data) = (overrides(args), args.data.as_deref());
     let name = match (&args.resume, &args.recipe) {
-        (Some(folder), _) => return bases::with_weights(resume::recipe(folder, args, &overrides)?, &args.out),
+        (Some(folder), _) => {
+            return bases::with_weights(resume::recipe(folder, args, &overrides)?, &args.out, data);
+        }
         (None, Some(name)) => name,
         (None, None) => return Err(Failure::new(Kind::Usage, "train: name a recipe, or a run with --resume")),
     };
@@ -103,7 +109,7 @@ fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
                     on a trained model";
         return Err(Failure::new(Kind::Usage, text));
     }
-    if args.dry_run { Ok((bases::with_layers(recipe)?, None)) } else { bases::with_weights(recipe, &args.out) }
+    if args.dry_run { Ok((bases::with_layers(recipe)?, None)) } else { bases::with_weights(recipe, &args.out, data) }
 }
 
 /// Trains as the command line asks, without a word about the result.
@@ -182,7 +188,7 @@ impl Training {
     ) -> Result<(Outcome, Option<Examined>), Failure> {
         let Training { recipe, mut samples, model } = self;
         datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
-        let mut trainer = Trainer::of(&recipe, &model);
+        let mut trainer = Trainer::of(&recipe, &model).feature_cache(args.feature_cache.unwrap_or(FEATURE_CACHE));
         let mut folder = match &args.resume {
             Some(folder) => reopen(folder, args, &samples, &recipe, &mut trainer, terminal)?,
             None => RunFolder::create(&args.out, &recipe.name)?,
@@ -198,7 +204,7 @@ impl Training {
             terminal.say(saving.line());
         }
         let interrupt = Interrupt::listen().map_err(|error| Failure::io("signals", &error))?;
-        let (history, epochs) = {
+        let (history, (epochs, frozen)) = {
             let training = samples.training(&recipe, device)?;
             let validation =
                 samples.val.as_ref().map(|val| measuring(val, &recipe, EVALUATION_BATCH, device)).transpose()?;
@@ -211,12 +217,12 @@ impl Training {
                 watch = watch.shown_by(view);
             }
             let fitted = trainer.fit(&training, validation.as_ref(), recipe.train.epochs, &mut [&mut watch]);
-            let epochs = watch.finish()?;
+            let watched = watch.finish()?;
             let fitted = fitted.map_err(|error| match is_of_device(&error) {
                 true => device_failed(&error, &trainer, &recipe, &folder),
                 false => Failure::from(error),
             });
-            (fitted?, epochs)
+            (fitted?, watched)
         };
         model_file::save(&model, &folder.path().join(MODEL), &samples.train.classes)?;
         if let Some(signal) = interrupt.received()
@@ -236,6 +242,7 @@ impl Training {
             origin: &samples.origin,
             seconds: history.seconds,
             samples_per_second: history.samples_per_second(),
+            frozen: &frozen,
         };
         finished.write(&mut folder)?;
         let outcome = Outcome {
@@ -253,6 +260,7 @@ impl Training {
             weights_sha256: model.weights_sha256()?,
             run_dir: folder.path().display().to_string(),
             saving,
+            frozen,
         };
         folder.log(&json!({ "event": "end", "result": outcome }))?;
         folder.write_json("result.json", &outcome)?;
@@ -349,6 +357,7 @@ fn text(outcome: &Outcome, recipe: &Recipe, test: Option<&Examined>) -> String {
     }
     lines.extend(test.map(|test| test.text("test")));
     lines.extend(outcome.saving.as_ref().map(Saved::line));
+    lines.extend(outcome.frozen.iter().map(Frozen::line));
     let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1 << 20));
     let process = outcome.peak_memory_bytes.map_or_else(String::new, |bytes| format!("{} of memory, ", mib(bytes)));
     lines.push(format!(

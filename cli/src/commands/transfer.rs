@@ -35,7 +35,7 @@ fn recipe(args: &TransferArgs) -> Result<(Recipe, Model), Failure> {
             ));
         }
     };
-    let Loaded { model, recipe: old, path, .. } = bases::find(base, &args.train.out)?;
+    let Loaded { model, recipe: old, path, .. } = bases::find(base, &args.train.out, args.train.data.as_deref())?;
     let path = absolute(&path).map_err(|error| Failure::io(path.display(), &error))?;
     let mut new = old.clone();
     new.name = format!("{}-transfer", old.name);

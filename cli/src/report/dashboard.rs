@@ -17,6 +17,7 @@ use ratatui::{Frame, Terminal as Screen};
 
 use super::history::Epoch;
 use super::progress::{Moment, Plan, View};
+use crate::interrupt;
 use crate::terminal::Terminal;
 
 /// The colours of training and validation, as in the pictures.
@@ -45,17 +46,24 @@ impl<'a> Dashboard<'a> {
 
     fn close(&mut self) {
         if self.screen.take().is_some() {
-            // Nobody can be told that the terminal has gone.
-            let _ = execute!(stderr(), LeaveAlternateScreen, Show);
+            restore();
+            interrupt::before_exit(None);
             self.lines.drain(..).for_each(|line| self.terminal.say(line));
         }
     }
+}
+
+/// Gives the terminal back as it was.
+fn restore() {
+    // Nobody can be told that the terminal has gone.
+    let _ = execute!(stderr(), LeaveAlternateScreen, Show);
 }
 
 impl View for Dashboard<'_> {
     fn start(&mut self, plan: Plan) {
         self.plan = Some(plan);
         let screen = Screen::new(CrosstermBackend::new(stderr()));
+        interrupt::before_exit(Some(restore));
         self.screen = screen.and_then(|screen| execute!(stderr(), EnterAlternateScreen, Hide).map(|()| screen)).ok();
         self.draw(None, &[]);
     }
@@ -64,11 +72,15 @@ impl View for Dashboard<'_> {
         self.draw(Some(moment), history);
     }
 
-    fn epoch(&mut self, line: &str, history: &[Epoch]) {
+    fn remark(&mut self, line: &str) {
         match self.screen {
             Some(_) => self.lines.push(line.to_owned()),
             None => self.terminal.say(line),
         }
+    }
+
+    fn epoch(&mut self, line: &str, history: &[Epoch]) {
+        self.remark(line);
         self.draw(None, history);
     }
 

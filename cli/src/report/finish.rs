@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::environment::Environment;
 use super::examined::Examined;
+use super::frozen::Frozen;
 use super::history::{self, Epoch};
 use super::images::{self, Section, png};
 use super::page::Page;
@@ -36,6 +37,8 @@ pub struct Finished<'a> {
     pub seconds: f64,
     /// Samples trained on in a second.
     pub samples_per_second: f64,
+    /// Frozen layers that were computed once, or might have been.
+    pub frozen: &'a [Frozen],
 }
 
 impl Finished<'_> {
@@ -91,13 +94,14 @@ impl Finished<'_> {
         let numbers = self.test.map(|(_, examined)| &examined.numbers);
         let numbers = numbers.into_iter().flat_map(|numbers| &numbers.0);
         let tests = numbers.map(|(name, value)| (format!("test {name}"), format!("{value:.4}")));
+        let frozen = self.frozen.iter().map(|frozen| fact("frozen layers", frozen.line()));
         let others = [
             fact("parameters", grouped(self.model.counts().total)),
             fact("epochs", self.epochs.len().to_string()),
             fact("seconds", format!("{:.1}", self.seconds)),
             fact("samples/s", grouped(self.samples_per_second.round() as usize)),
         ];
-        tests.chain(others).collect()
+        tests.chain(others).chain(frozen).collect()
     }
 }
 

@@ -87,6 +87,8 @@ pub trait View {
     fn start(&mut self, plan: Plan);
     /// A step is done; not called for every one.
     fn step(&mut self, moment: &Moment, history: &[Epoch]);
+    /// Something that people should know.
+    fn remark(&mut self, line: &str);
     /// The last epoch of `history` is done; `line` sums it up.
     fn epoch(&mut self, line: &str, history: &[Epoch]);
     /// Nothing more will come.
@@ -143,6 +145,10 @@ impl View for Lines<'_> {
         self.bar.set_prefix(format!("epoch {}/{}", moment.epoch, plan.epochs));
         self.bar.set_position(moment.step as u64);
         self.bar.set_message(format!("{}  {}", moment.numbers.line(), moment.pace(plan, history.last())));
+    }
+
+    fn remark(&mut self, line: &str) {
+        self.bar.suspend(|| self.terminal.say(line));
     }
 
     fn epoch(&mut self, line: &str, _: &[Epoch]) {

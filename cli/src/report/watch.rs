@@ -10,6 +10,7 @@ use nn::spec::Recipe;
 use nn::train::{Control, Ended, EpochReport, Event, Listener, Trainer, gradients};
 use serde_json::json;
 
+use super::frozen::Frozen;
 use super::history::{self, Epoch, Numbers};
 use super::progress::{self, Moment, Plan, View};
 use super::run_folder::{BEST, MODEL, RunFolder};
@@ -37,6 +38,7 @@ pub struct Watch<'a> {
     shown: Instant,
     epochs: usize,
     history: Vec<Epoch>,
+    frozen: Vec<Frozen>,
     checkpoints: Checkpoints<'a>,
     /// The first thing that went wrong here; training stops for it.
     failure: Option<Failure>,
@@ -67,6 +69,7 @@ impl<'a> Watch<'a> {
             shown: Instant::now(),
             epochs: 0,
             history: Vec::new(),
+            frozen: Vec::new(),
             checkpoints,
             failure: None,
         }
@@ -79,13 +82,14 @@ impl<'a> Watch<'a> {
         self
     }
 
-    /// The epochs that were finished.
+    /// The epochs that were finished, and what became of frozen layers in them.
     ///
     /// # Errors
     /// What went wrong while listening.
-    pub fn finish(mut self) -> Result<Vec<Epoch>, Failure> {
+    pub fn finish(mut self) -> Result<(Vec<Epoch>, Vec<Frozen>), Failure> {
         self.view.finish();
-        self.failure.map_or(Ok(self.history), Err)
+        let frozen = self.frozen.into_iter().map(|frozen| frozen.timed(&self.history)).collect();
+        self.failure.map_or(Ok((self.history, frozen)), Err)
     }
 
     fn hear(&mut self, event: &Event<'_>, trainer: &Trainer<'_>) -> Result<(), Failure> {
@@ -117,6 +121,12 @@ impl<'a> Watch<'a> {
                 }
             }
             Event::EpochEnd(report) => self.epoch(report, trainer),
+            Event::FrozenStem(stem) => {
+                let frozen = Frozen::from(*stem);
+                self.view.remark(&frozen.line());
+                self.frozen.push(frozen.clone());
+                self.tell(&json!({ "event": "frozen", "frozen": frozen }))
+            }
             Event::EpochStart { .. } | Event::End(_) => Ok(()),
         }
     }

@@ -43,6 +43,40 @@ fn a_new_head_is_trained_first_alone_and_then_with_the_rest() {
 }
 
 #[test]
+fn results_of_frozen_layers_are_kept_until_they_are_trained_and_change_nothing() {
+    let place = place();
+    let arguments = ["transfer", "digits", "--new-head", "2", "--labels", "parity", "--epochs", "5"];
+    let options = ["--freeze", "..-1", "--unfreeze-after", "3", "--json"];
+    let train = |more: &[&str]| json(&place.ok(&[&arguments[..], &options, more].concat()));
+    let kept = train(&[]);
+    let frozen = &kept["frozen"][0];
+    assert_eq!(
+        (&frozen["epochs"], &frozen["layer"]),
+        (&serde_json::json!([1, 3]), &serde_json::json!("dense")),
+        "{kept}"
+    );
+    assert_eq!((frozen["numbers_per_sample"].as_u64(), frozen["kept"].as_bool()), (Some(64), Some(true)));
+    assert_eq!(frozen["multiply_adds"], serde_json::json!([64 * 64 + 2 * 128, 2 * 128]));
+    assert_eq!(frozen["bytes"].as_u64().unwrap(), frozen["samples"].as_u64().unwrap() * 64 * 4);
+    assert_eq!(kept["frozen"].as_array().unwrap().len(), 1, "nothing is kept once all is trained: {kept}");
+    let page =
+        std::fs::read_to_string(place.path().join(kept["run_dir"].as_str().unwrap()).join("report.html")).unwrap();
+    assert!(page.contains("frozen up to dense: computed once, 64 numbers of "), "the page does not tell");
+    let plain = train(&["--feature-cache", "off"]);
+    assert!(plain.get("frozen").is_none(), "{plain}");
+    for number in ["weights_sha256", "test"] {
+        assert_eq!(kept[number], plain[number]);
+    }
+    let small = train(&["--feature-cache", "1K"]);
+    assert_eq!(
+        (small["frozen"][0]["kept"].as_bool(), &small["weights_sha256"]),
+        (Some(false), &kept["weights_sha256"])
+    );
+    let wrong = [&arguments[..], &["--feature-cache", "lots"]].concat();
+    place.fails(&wrong, 2, &["--feature-cache", "expected a size such as 512M or 2G, or off"]);
+}
+
+#[test]
 fn frozen_layers_stay_as_they_were() {
     let place = place();
     let arguments = ["transfer", "digits", "--new-head", "1", "--classes", "3,8", "--freeze", "..-1", "--json"];

@@ -120,6 +120,35 @@ impl Loader {
         &self.set
     }
 
+    /// Whether a sample is the same in every epoch, and all batches but the last of an epoch are of one size.
+    pub(crate) fn repeats_samples(&self) -> bool {
+        self.augment.is_none() && !matches!(self.order, Order::Given(_))
+    }
+
+    /// How many samples a batch has, but for the last of an epoch, which may have fewer.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.batch.min(self.set.len())
+    }
+
+    /// The rows of an epoch's samples, in the order in which they are handed out; those of batches that were given are not known.
+    pub(crate) fn rows(&self, epoch: u64) -> Vec<usize> {
+        match &self.order {
+            Order::Shuffled(key) => permutation(key.numbered(epoch), self.set.len()),
+            _ => (0..self.set.len()).collect(),
+        }
+    }
+
+    /// The given batches of the same samples instead.
+    pub(crate) fn given(&self, batches: Vec<Vec<usize>>) -> Self {
+        Self { order: Order::Given(Arc::new(batches)), ..self.clone() }
+    }
+
+    /// The same batches, with `inputs` in place of what the set holds: they are handed out as they are.
+    pub(crate) fn with_inputs(&self, inputs: Tensor) -> Self {
+        let set = Dataset { inputs, preparation: None, ..self.set.clone() };
+        Self { set, scale: Scale::None, ..self.clone() }
+    }
+
     /// The number of batches in an epoch.
     pub fn steps(&self) -> usize {
         match &self.order {
@@ -147,7 +176,7 @@ impl Loader {
 
     fn prepare(&self, epoch: u64, done: usize, sender: &SyncSender<Vec<Result<Batch>>>) {
         let order = match &self.order {
-            Order::Shuffled(key) => permutation(key.numbered(epoch), self.set.len()),
+            Order::Shuffled(_) => self.rows(epoch),
             _ => Vec::new(),
         };
         let mut group = Vec::new();

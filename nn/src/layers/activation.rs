@@ -129,6 +129,10 @@ impl Module for Activation {
         self.apply_raw(x.clone())
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(input.to_vec())
     }

@@ -82,6 +82,11 @@ impl BatchNorm {
         Ok(())
     }
 
+    /// Whether the layer is frozen: it then normalises by its averages, in training too.
+    fn keeps_averages(&self) -> bool {
+        self.moving_mean.is_frozen() || self.moving_variance.is_frozen()
+    }
+
     /// The dimension of the features in a tensor of this rank.
     fn axis(&self, rank: usize) -> Option<usize> {
         let axis = self.options.axis;
@@ -110,7 +115,7 @@ impl Module for BatchNorm {
         let (gamma, beta) = (row(&self.gamma, 1.0)?, row(&self.beta, 0.0)?);
         let epsilon = self.options.epsilon;
 
-        if !ctx.training || self.moving_mean.is_frozen() || self.moving_variance.is_frozen() {
+        if !ctx.training || self.keeps_averages() {
             let (mean, variance) = (self.moving_mean.value(), self.moving_variance.value());
             return Ok(x.normalize([&mean, &variance], [&gamma, &beta], axis as isize, epsilon)?);
         }
@@ -129,6 +134,10 @@ impl Module for BatchNorm {
         learned.iter().for_each(|(name, param)| param.iter().for_each(|param| visit(name, param)));
         visit("moving_mean", &self.moving_mean);
         visit("moving_variance", &self.moving_variance);
+    }
+
+    fn is_steady(&self) -> bool {
+        self.keeps_averages()
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

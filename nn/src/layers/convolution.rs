@@ -136,6 +136,10 @@ impl Module for Conv2d {
         places * self.filters.kernel.len()
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let [height, width, channels] = image("conv2d", input)?;
         let [_, _, depth, filters] = self.filters.kernel.shape()[..] else { unreachable!("made with four dimensions") };
@@ -184,6 +188,10 @@ impl Module for Conv1d {
 
     fn multiply_adds(&self, input: &[usize]) -> usize {
         self.output_shape(input).map_or(0, |shape| shape[0]) * self.filters.kernel.len()
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
@@ -259,6 +267,10 @@ impl Module for Conv2dTranspose {
 
     fn multiply_adds(&self, input: &[usize]) -> usize {
         input.iter().take(2).product::<usize>() * self.filters.kernel.len()
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

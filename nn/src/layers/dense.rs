@@ -91,6 +91,10 @@ impl Module for Dense {
         rows * self.kernel.len()
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let (inputs, units) = (self.kernel.shape()[0], self.kernel.shape()[1]);
         match input {

@@ -44,6 +44,10 @@ impl Module for DepthwiseConv2d {
         places * self.filters.kernel.len()
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let [height, width, channels] = image("depthwise_conv2d", input)?;
         let [_, _, depth, multiplier] = self.filters.kernel.shape()[..] else {
@@ -106,6 +110,10 @@ impl Module for SeparableConv2d {
     fn multiply_adds(&self, input: &[usize]) -> usize {
         let places = self.output_shape(input).map_or(0, |shape| shape[0] * shape[1]);
         places * (self.depthwise.len() + self.pointwise.kernel.len())
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

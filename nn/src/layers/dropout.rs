@@ -46,6 +46,10 @@ impl Module for Dropout {
         Ok(x.mul(&mask.mul_scalar(1.0 / (1.0 - self.rate))?)?)
     }
 
+    fn is_steady(&self) -> bool {
+        self.rate == 0.0
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(input.to_vec())
     }

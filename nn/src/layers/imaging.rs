@@ -44,6 +44,10 @@ impl Module for UpSampling2d {
         })
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let [height, width, channels] = image("up_sampling2d", input)?;
         match (height.checked_mul(self.size[0]), width.checked_mul(self.size[1])) {
@@ -63,6 +67,10 @@ pub struct ZeroPadding2d(
 impl Module for ZeroPadding2d {
     fn forward(&self, x: &Tensor, _: &Ctx) -> Result<Tensor> {
         Ok(x.pad2d(self.0)?)
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
@@ -87,6 +95,10 @@ pub struct Rescaling {
 impl Module for Rescaling {
     fn forward(&self, x: &Tensor, _: &Ctx) -> Result<Tensor> {
         Ok(x.mul_scalar(self.scale)?.add_scalar(self.offset)?)
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

@@ -75,6 +75,10 @@ impl Module for Normalization {
         visit("variance", &self.variance);
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         self.check(input)?;
         Ok(input.to_vec())

@@ -65,6 +65,10 @@ impl Module for Pool2d {
         })
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         let [height, width, channels] = image(self.called(), input)?;
         let [down, across] = self.sliding.places(self.called(), [height, width])?;
@@ -97,6 +101,10 @@ impl Module for GlobalPool {
         Self::check(x.shape().get(1..).unwrap_or_default())?;
         let axes: Vec<isize> = (1..x.rank() as isize - 1).collect();
         self.kind.over(x, &axes, self.keepdims)
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
@@ -133,6 +141,10 @@ impl Module for AdaptivePool2d {
             y = Tensor::cat(&parts.iter().collect::<Vec<_>>(), axis)?;
         }
         Ok(y)
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

@@ -13,6 +13,10 @@ impl Module for Flatten {
         reshape(x, &self.output_shape(x.shape().get(1..).unwrap_or_default())?)
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(vec![input.iter().product()])
     }
@@ -34,6 +38,10 @@ impl Reshape {
 impl Module for Reshape {
     fn forward(&self, x: &Tensor, _: &Ctx) -> Result<Tensor> {
         reshape(x, &self.shape)
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

@@ -103,6 +103,10 @@ impl Module for SampleNorm {
         }
     }
 
+    fn is_steady(&self) -> bool {
+        true
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         self.check(input)?;
         Ok(input.to_vec())
@@ -133,6 +137,10 @@ impl Module for RmsNorm {
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {
         visit("scale", &self.scale);
+    }
+
+    fn is_steady(&self) -> bool {
+        true
     }
 
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {

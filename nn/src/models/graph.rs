@@ -38,6 +38,15 @@ pub struct Graph {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value(usize);
 
+/// Where a pass through a graph begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start<'a> {
+    /// At the inputs.
+    Inputs(&'a [&'a Tensor]),
+    /// Behind the value at this place, which is known.
+    Behind(usize, &'a Tensor),
+}
+
 /// A value and what makes it.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -49,9 +58,9 @@ pub(super) struct Node {
     /// Without the batch.
     pub(super) shape: Vec<usize>,
     /// The last layer that reads the value, after which its memory can go.
-    last_use: usize,
+    pub(super) last_use: usize,
     /// The penalty on the value that training adds to the loss.
-    regularizer: Option<Regularizer>,
+    pub(super) regularizer: Option<Regularizer>,
 }
 
 impl Graph {
@@ -141,6 +150,11 @@ impl Graph {
 
     /// [`Graph::forward_raw`], and the sum of the penalties on values, if there are any.
     pub fn forward_penalized(&self, inputs: &[&Tensor], ctx: &Ctx) -> Result<(Tensor, Activation, Option<Tensor>)> {
+        self.penalized(Start::Inputs(inputs), ctx)
+    }
+
+    /// [`Graph::forward_penalized`] from where it begins.
+    pub(super) fn penalized(&self, start: Start<'_>, ctx: &Ctx) -> Result<(Tensor, Activation, Option<Tensor>)> {
         let mut sum: Option<Tensor> = None;
         let mut add = |node: &Node, value: &Tensor| -> Result<()> {
             let Some(regularizer) = &node.regularizer else { return Ok(()) };
@@ -153,7 +167,7 @@ impl Graph {
             Ok(())
         };
         let nodes = self.values.split_last();
-        let (raw, left) = self.run(inputs, ctx, |name, value| {
+        let (raw, left) = self.run_from(start, ctx, |name, value| {
             let node = nodes.and_then(|(_, before)| before.iter().find(|node| node.name == name));
             node.map_or(Ok(()), |node| add(node, value))
         })?;
@@ -242,12 +256,45 @@ impl Graph {
         &self,
         inputs: &[&Tensor],
         ctx: &Ctx,
+        see: impl FnMut(&str, &Tensor) -> Result<()>,
+    ) -> Result<(Tensor, Activation)> {
+        self.run_from(Start::Inputs(inputs), ctx, see)
+    }
+
+    /// [`Graph::run`] from where it begins.
+    pub(super) fn run_from(
+        &self,
+        start: Start<'_>,
+        ctx: &Ctx,
+        see: impl FnMut(&str, &Tensor) -> Result<()>,
+    ) -> Result<(Tensor, Activation)> {
+        self.walk(start, self.values.len(), ctx, see)
+    }
+
+    /// The value at a place, computed from the inputs.
+    pub(super) fn value_at(&self, place: usize, inputs: &[&Tensor], ctx: &Ctx) -> Result<Tensor> {
+        Ok(self.walk(Start::Inputs(inputs), place + 1, ctx, |_, _| Ok(()))?.0)
+    }
+
+    /// Computes the values up to the place `end`, and gives the last of them.
+    fn walk(
+        &self,
+        start: Start<'_>,
+        end: usize,
+        ctx: &Ctx,
         mut see: impl FnMut(&str, &Tensor) -> Result<()>,
     ) -> Result<(Tensor, Activation)> {
-        self.check_inputs(inputs)?;
-        let mut values: Vec<Option<Tensor>> = inputs.iter().map(|&input| Some(input.clone())).collect();
+        let mut values: Vec<Option<Tensor>> = match start {
+            Start::Inputs(inputs) => {
+                self.check_inputs(inputs)?;
+                inputs.iter().map(|&input| Some(input.clone())).collect()
+            }
+            // Nothing behind reads anything in front but this.
+            Start::Behind(place, value) => (0..=place).map(|at| (at == place).then(|| value.clone())).collect(),
+        };
         let mut left = Activation::Linear;
-        for (place, node) in self.values.iter().enumerate().skip(self.inputs) {
+        let known = values.len();
+        for (place, node) in self.values[..end].iter().enumerate().skip(known) {
             let from = node.from.iter().map(|&value| values[value].as_ref());
             let from: Vec<&Tensor> = from.collect::<Option<_>>().unwrap_or_default();
             let result = match &node.piece {

@@ -6,6 +6,7 @@ pub mod graph;
 mod mobilenet;
 pub mod model;
 pub mod sequential;
+mod stem;
 mod transfer;
 
 pub use cost::Cost;
@@ -13,3 +14,4 @@ pub use graph::{Graph, Value};
 pub use mobilenet::is_folded;
 pub use model::{Counts, Model, Row};
 pub use sequential::Sequential;
+pub use stem::Stem;

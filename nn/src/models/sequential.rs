@@ -69,6 +69,10 @@ impl Module for Sequential {
         sum
     }
 
+    fn is_steady(&self) -> bool {
+        self.layers.iter().all(|(_, layer)| layer.is_steady())
+    }
+
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         self.layers.iter().try_fold(input.to_vec(), |shape, (_, layer)| layer.output_shape(&shape))
     }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::bits;
 use crate::Result;
 use crate::core::no_grad;
-use crate::data::Loader;
+use crate::data::{Batch, Loader};
 use crate::loss::Loss;
 use crate::metrics::{Metric, Predictions};
-use crate::models::Model;
+use crate::models::{Model, Stem};
 use crate::module::Ctx;
 
 /// A loss and metrics as means over samples.
@@ -70,7 +70,7 @@ impl Sums {
 
 /// The loss, penalties included, and the metrics of `model` on everything that `loader` holds, without training.
 pub fn evaluate(model: &Model, loss: &Loss, metrics: &[Metric], loader: &Loader) -> Result<Evaluation> {
-    measure(model, loss, metrics, loader, &mut None)
+    measure((model, None), loss, metrics, loader.epoch(0), &mut None)
 }
 
 /// Like [`evaluate`], with what a classifier said about every sample; `None` if the model is no classifier.
@@ -81,23 +81,24 @@ pub fn examine(
     loader: &Loader,
 ) -> Result<(Evaluation, Option<Predictions>)> {
     let mut predictions = Predictions::of(loss, model.output_shape());
-    let means = measure(model, loss, metrics, loader, &mut predictions)?;
+    let means = measure((model, None), loss, metrics, loader.epoch(0), &mut predictions)?;
     Ok((means, predictions))
 }
 
-fn measure(
-    model: &Model,
+/// Measures on `batches`, which hold what the stem of the model made of their samples, if one is given.
+pub(super) fn measure(
+    (model, stem): (&Model, Option<&Stem>),
     loss: &Loss,
     metrics: &[Metric],
-    loader: &Loader,
+    batches: impl Iterator<Item = Result<Batch>>,
     predictions: &mut Option<Predictions>,
 ) -> Result<Evaluation> {
     let mut sums = Sums::new(metrics);
     no_grad(|| {
         let penalty = model.penalty()?;
-        for batch in loader.epoch(0) {
+        for batch in batches {
             let batch = batch?;
-            let (raw, left, activity) = model.forward_penalized(&batch.inputs, &Ctx::eval())?;
+            let (raw, left, activity) = model.forward_behind(stem, &batch.inputs, &Ctx::eval())?;
             let activity = activity.map_or(Ok(0.0), |activity| activity.item())?;
             let value =
                 loss.weighted(&raw, &left, &batch.targets, batch.weights.as_ref())?.item()? + penalty + activity;

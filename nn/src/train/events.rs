@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::bits;
-use super::{EarlyStop, Evaluation, Trainer};
+use super::{EarlyStop, Evaluation, FrozenStem, Trainer};
 use crate::Result;
 
 /// Something that happened. Epochs and steps count from 1.
@@ -23,6 +23,8 @@ pub enum Event<'a> {
         /// Which.
         epoch: usize,
     },
+    /// From this epoch on frozen layers make the same of every sample, which is kept, or would take too much memory.
+    FrozenStem(&'a FrozenStem),
     /// A step is done.
     Step {
         /// The epoch.

@@ -5,13 +5,14 @@ use std::time::Instant;
 use super::checkpoint::{Begun, Progress};
 use super::early_stop::Verdict;
 use super::evaluate::Sums;
-use super::{Control, EarlyStop, Ended, EpochReport, Event, History, Listener, Phase, evaluate};
-use crate::core::{DType, RandomKey, Tensor, no_grad};
+use super::features::Features;
+use super::{Control, EarlyStop, Ended, EpochReport, Event, FEATURE_CACHE, History, Listener, Phase};
+use crate::core::{DType, RandomKey, Tensor};
 use crate::data::{Batch, Loader};
 use crate::format::safetensors::NamedTensors;
 use crate::loss::Loss;
 use crate::metrics::Metric;
-use crate::models::Model;
+use crate::models::{Model, Stem};
 use crate::module::Ctx;
 use crate::optim::Update;
 use crate::spec::Recipe;
@@ -27,8 +28,10 @@ pub struct Trainer<'a> {
     metrics: Vec<Metric>,
     pub(super) update: Update,
     /// Where dropout and its kind draw from; every step gets a stream of its own.
-    key: RandomKey,
+    pub(super) key: RandomKey,
     early_stop: Option<EarlyStop>,
+    /// How many bytes the results of frozen layers may take that are kept from epoch to epoch.
+    feature_cache: usize,
     pub(super) progress: Progress,
     /// The weights of the best epoch, where they are wanted back at the end.
     pub(super) best_weights: NamedTensors,
@@ -47,6 +50,7 @@ impl<'a> Trainer<'a> {
             update: update.into(),
             key,
             early_stop: None,
+            feature_cache: FEATURE_CACHE,
             progress,
             best_weights,
         }
@@ -66,6 +70,13 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Keeps what frozen layers make of the samples from epoch to epoch, where no layer in front of them is trained, if it takes no
+    /// more than so many bytes ([`FEATURE_CACHE`] unless told otherwise, 0 for never). It saves time, and changes no bit.
+    pub fn feature_cache(mut self, bytes: usize) -> Self {
+        self.feature_cache = bytes;
+        self
+    }
+
     /// What moves the weights: for its state, and for changing its rate.
     pub fn update(&mut self) -> &mut Update {
         &mut self.update
@@ -78,12 +89,17 @@ impl<'a> Trainer<'a> {
 
     /// Learns from one batch. Gives the loss before the update, with all penalties as in Keras, and the sum of each metric over
     /// the batch.
+    pub fn step(&mut self, batch: &Batch) -> Result<(f64, Vec<f64>)> {
+        self.step_behind(None, batch)
+    }
+
+    /// [`Trainer::step`], where the batch may hold what a stem of the model makes of its samples.
     ///
     /// Only penalties on layers' results are part of the graph: the slopes of those on weights are added in the pass that
     /// moves the weights, and cost nothing where there are none.
-    pub fn step(&mut self, batch: &Batch) -> Result<(f64, Vec<f64>)> {
+    fn step_behind(&mut self, stem: Option<&Stem>, batch: &Batch) -> Result<(f64, Vec<f64>)> {
         let ctx = Ctx::train(self.step_key());
-        let (raw, left, activity) = self.model.forward_penalized(&batch.inputs, &ctx)?;
+        let (raw, left, activity) = self.model.forward_behind(stem, &batch.inputs, &ctx)?;
         let weights = self.sample_weights(batch)?;
         let mut loss = self.loss.weighted(&raw, &left, &batch.targets, weights.as_ref())?;
         if let Some(activity) = activity {
@@ -156,9 +172,11 @@ impl<'a> Trainer<'a> {
             self.progress.history.ended = Ended::Complete;
         }
         let is_over = |history: &History| history.epochs.len() >= epochs || history.ended == Ended::NoBetter;
+        let mut features = Features::default();
         while !stop && !is_over(&self.progress.history) {
-            stop = self.epoch(train, val, &mut tell)?;
+            stop = self.epoch((train, val), epochs, &mut features, &mut tell)?;
         }
+        drop(features);
         // Whoever asks for the end when all is done anyway has interrupted nothing.
         if !is_over(&self.progress.history) {
             self.progress.history.ended = Ended::Stopped;
@@ -175,8 +193,9 @@ impl<'a> Trainer<'a> {
     /// One epoch, or what is left of it. Gives whether a listener wants no more.
     fn epoch(
         &mut self,
-        train: &Loader,
-        val: Option<&Loader>,
+        (train, val): (&Loader, Option<&Loader>),
+        epochs: usize,
+        features: &mut Features,
         tell: &mut dyn FnMut(&Event<'_>, &Trainer<'_>) -> bool,
     ) -> Result<bool> {
         let epoch = self.progress.history.epochs.len() + 1;
@@ -188,16 +207,21 @@ impl<'a> Trainer<'a> {
         if let Some(update) = Phase::begin(self.model, epoch)?.filter(|_| now.step == 0) {
             self.update = update;
         }
+        let frozen = features.begin(self.model, (train, val), (epoch, epochs), self.feature_cache)?;
         let mut stop = tell(&Event::EpochStart { epoch }, self);
-        for batch in train.rest_of_epoch(epoch as u64, now.step) {
+        if let Some(frozen) = &frozen {
+            stop |= tell(&Event::FrozenStem(frozen), self);
+        }
+        let stem = features.stem().cloned();
+        for batch in features.training(self.model, train, epoch, now.step) {
             if stop {
                 return Ok(true);
             }
             let batch = batch?;
-            let (loss, counts) = self.step(&batch)?;
+            let (loss, counts) = self.step_behind(stem.as_ref(), &batch)?;
             now.step += 1;
             if !loss.is_finite() {
-                return Err(self.runaway(&batch, loss, epoch, now.step));
+                return Err(self.runaway(stem.as_ref(), &batch, loss, epoch, now.step));
             }
             now.sums.add(loss, counts, batch.size);
             now.seconds = before + began.elapsed().as_secs_f64();
@@ -209,7 +233,10 @@ impl<'a> Trainer<'a> {
         if stop {
             return Ok(true);
         }
-        let val = val.map(|val| evaluate(self.model, &self.loss, &self.metrics, val)).transpose()?;
+        if epoch < epochs {
+            features.end(self.model, train)?;
+        }
+        let val = val.map(|val| features.evaluate(self.model, &self.loss, &self.metrics, val)).transpose()?;
         let seconds = before + began.elapsed().as_secs_f64();
         let train = now.sums.means().clone();
         let report = EpochReport { epoch, train, val, train_seconds: now.seconds, seconds };
@@ -246,52 +273,13 @@ impl<'a> Trainer<'a> {
             _ => Ok(()),
         }
     }
-
-    /// The complaint about a loss that is not finite, with the first layer that shows it.
-    ///
-    /// No update was made from the bad loss, so the same batch still shows where the numbers ran away.
-    fn runaway(&self, batch: &Batch, loss: f64, epoch: usize, step: usize) -> Error {
-        let failed = self.key.numbered(self.progress.history.steps as u64 - 1);
-        let bad_weights = self.model.params().iter().find(|param| !is_finite(&param.value()));
-        let mut bad_layer = None;
-        let walk = no_grad(|| {
-            self.model.graph().run(&[&batch.inputs], &Ctx::train(failed), |name, y| {
-                if bad_layer.is_none() && !is_finite(y) {
-                    bad_layer = Some(name.to_string());
-                }
-                Ok(())
-            })
-        });
-        let place = match (bad_layer, bad_weights, walk) {
-            _ if !is_finite(&batch.inputs) => "the data themselves are not finite".into(),
-            (Some(layer), Some(param), _) => {
-                format!(
-                    "the first output that is not finite is that of layer {layer:?}, and {} is not finite",
-                    param.name()
-                )
-            }
-            (Some(layer), None, _) => format!("the first output that is not finite is that of layer {layer:?}"),
-            (None, _, Err(error)) => format!("looking for the layer failed: {error}"),
-            (None, ..) => "all layers' outputs are finite, so the loss itself ran away".into(),
-        };
-        let rate = self.update.learning_rate();
-        Error::Numeric(format!(
-            "epoch {epoch}, step {step}: the loss is {loss}: {place}; lower optimizer.learning_rate (it is {rate:?}) or look \
-             at data.scale"
-        ))
-    }
-}
-
-/// Whether no element is infinite or NaN.
-fn is_finite(x: &Tensor) -> bool {
-    let finite = || x.detach().to_dtype(DType::F64)?.to_vec::<f64>();
-    finite().is_ok_and(|values| values.iter().all(|value| value.is_finite()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::{Dataset, Scale};
+    use crate::train::evaluate;
 
     const TEXT: &str = r#"
 [data]
@@ -338,6 +326,7 @@ metrics = ["accuracy"]
             heard.push(match event {
                 Event::Start { epochs, steps, samples } => format!("start {epochs} {steps} {samples}"),
                 Event::EpochStart { epoch } => format!("epoch {epoch}"),
+                Event::FrozenStem(stem) => format!("{stem:?}"),
                 Event::Step { epoch, step, so_far, .. } => format!("step {epoch} {step} {}", so_far.samples),
                 Event::EpochEnd(report) => format!("end of epoch {}", report.epoch),
                 Event::End(history) => format!("end {}", history.steps),
