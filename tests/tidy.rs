@@ -37,6 +37,8 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/conv/fold.rs",
     "kernels/src/cpu/conv/taps.rs",
     "kernels/src/cpu/conv/weight.rs",
+    "kernels/src/cpu/conv/winograd.rs",
+    "kernels/src/cpu/conv/winograd/transform.rs",
     "kernels/src/cpu/matmul.rs",
     "kernels/src/cpu/matmul/calls.rs",
     "kernels/src/cpu/matmul/lane.rs",

@@ -9,6 +9,7 @@
 //! - `taps` computes the result, and the gradient of the images, which is a convolution with the weights turned around.
 //! - `weight` computes the gradient of the weights, whose sums walk along rows of pixels.
 //! - `fold` computes the gradient of images of few channels, where the result's rows would be too short for vectors.
+//! - `winograd` computes all three with a quarter of the products, where kernels are 3 x 3 and channels not few.
 //! - `depthwise` has filters of one channel, which are no product of matrices; `channels` are its kernels.
 //! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands.
 
@@ -18,12 +19,13 @@ mod fold;
 mod lattice;
 mod taps;
 mod weight;
+mod winograd;
 
 use super::copy::Dense;
 use super::matmul::{Activate, Number, with_number};
 use crate::backend::Unary;
 use crate::window::{Axis, Window};
-use crate::{Buffer, Result, View};
+use crate::{Buffer, DType, Result, View};
 
 /// A convolution's sizes.
 struct Sizes {
@@ -141,6 +143,14 @@ pub fn conv2d(
         return depthwise::forward(x, w, bias, activation, &s);
     }
     let mut y = Buffer::unspecified(x.dtype(), s.outputs() * s.o);
+    if x.dtype() == DType::F32 && winograd::pays_forward(&s) {
+        let (x, w, bias) = (Dense::<f32>::new(x), Dense::<f32>::new(w), bias.map(Dense::<f32>::new));
+        let bias = bias.as_ref().map(Dense::as_slice);
+        f32::activate(activation, &mut |then| {
+            winograd::forward(x.as_slice(), w.as_slice(), bias, &s, then, y.as_mut_slice());
+        })?;
+        return Ok(y);
+    }
     with_number!("conv2d", x.dtype(), T => {
         let (x, w, bias) = (Dense::<T>::new(x), Dense::<T>::new(w), bias.map(Dense::<T>::new));
         let bias = bias.as_ref().map(Dense::as_slice);
@@ -161,6 +171,11 @@ pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, 
         return depthwise::grad_input(dy, w, &s);
     }
     let mut dx = Buffer::unspecified(dy.dtype(), s.inputs() * s.c);
+    if dy.dtype() == DType::F32 && winograd::pays_grad_input(&s) {
+        let (dy, w) = (Dense::<f32>::new(dy), Dense::<f32>::new(w));
+        winograd::grad_input(dy.as_slice(), w.as_slice(), &s, dx.as_mut_slice());
+        return Ok(dx);
+    }
     with_number!("conv2d_grad_input", dy.dtype(), T => {
         let (dy, w) = (Dense::<T>::new(dy), Dense::<T>::new(w));
         let of = if s.has_few_channels() { fold::grad_input::<T> } else { taps::grad_input::<T> };
@@ -180,6 +195,11 @@ pub fn conv2d_grad_weight(x: View, dy: View, kernel: [usize; 2], window: &Window
         return depthwise::grad_weight(x, dy, &s);
     }
     let mut dw = Buffer::unspecified(x.dtype(), s.taps() * c / groups * o);
+    if x.dtype() == DType::F32 && winograd::pays_grad_weight(&s) {
+        let (x, dy) = (Dense::<f32>::new(x), Dense::<f32>::new(dy));
+        winograd::grad_weight(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice());
+        return Ok(dw);
+    }
     with_number!("conv2d_grad_weight", x.dtype(), T => {
         let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
         weight::grad_weight(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice::<T>());

@@ -15,16 +15,16 @@ const SUMS: Bound = Bound::ulps(16.0).or(2e-3);
 
 /// A convolution.
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    input: [usize; 4],
+pub struct Case {
+    pub input: [usize; 4],
     /// Kernel and filters.
-    w: [usize; 3],
-    window: Window,
-    groups: usize,
+    pub w: [usize; 3],
+    pub window: Window,
+    pub groups: usize,
 }
 
 impl Case {
-    fn weights(&self) -> [usize; 4] {
+    pub fn weights(&self) -> [usize; 4] {
         [self.w[0], self.w[1], self.input[3] / self.groups, self.w[2]]
     }
 
@@ -34,24 +34,40 @@ impl Case {
         Some([n, oh, ow, self.w[2]])
     }
 
-    /// The result with bias and ReLU, and the gradients of images and weights.
-    fn run(&self, on: &dyn Backend, dtype: DType) -> [Buffer; 3] {
+    /// Images, weights, gradients of results and a bias.
+    fn layouts(&self) -> [Layout; 4] {
+        let [x, w, dy] = [self.input, self.weights(), self.result().unwrap()].map(|shape| Layout::contiguous(&shape));
+        [x, w, dy, Layout::contiguous(&self.w[2..])]
+    }
+
+    /// Numbers for these.
+    pub fn inputs(&self, dtype: DType) -> [Buffer; 4] {
+        let (layouts, mut seed) = (self.layouts(), 0);
+        layouts.each_ref().map(|layout| {
+            seed += 1;
+            values(dtype, layout, seed)
+        })
+    }
+
+    /// The result with bias and activation, and the gradients of images and weights.
+    pub fn run_on(&self, on: &dyn Backend, inputs: &[Buffer; 4], activation: Option<Unary>) -> [Buffer; 3] {
         let Case { input, window, groups, .. } = self;
-        let [x, w, dy] = [*input, self.weights(), self.result().unwrap()].map(|shape| Layout::contiguous(&shape));
-        let bias = Layout::contiguous(&self.w[2..]);
-        let buffers = [(&x, 1), (&w, 2), (&dy, 3), (&bias, 4)].map(|(layout, seed)| values(dtype, layout, seed));
-        let views = [(0, &x), (1, &w), (2, &dy), (3, &bias)].map(|(i, layout)| View::new(&buffers[i], layout));
-        let [x, w, dy, bias] = views;
+        let layouts = self.layouts();
+        let [x, w, dy, bias] = [0, 1, 2, 3].map(|i| View::new(&inputs[i], &layouts[i]));
         [
-            on.conv2d(x, w, Some(bias), Some(Unary::Relu), window, *groups).unwrap(),
+            on.conv2d(x, w, Some(bias), activation, window, *groups).unwrap(),
             on.conv2d_grad_input(dy, w, [input[1], input[2]], window, *groups).unwrap(),
             on.conv2d_grad_weight(x, dy, [self.w[0], self.w[1]], window, *groups).unwrap(),
         ]
     }
+
+    fn run(&self, on: &dyn Backend, dtype: DType) -> [Buffer; 3] {
+        self.run_on(on, &self.inputs(dtype), Some(Unary::Relu))
+    }
 }
 
 /// Makes those wait who change the instruction set, or count on its staying.
-fn hold_isa() -> MutexGuard<'static, ()> {
+pub fn hold_isa() -> MutexGuard<'static, ()> {
     static ISA: Mutex<()> = Mutex::new(());
     ISA.lock().unwrap_or_else(PoisonError::into_inner)
 }

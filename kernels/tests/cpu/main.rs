@@ -9,3 +9,4 @@ mod index;
 mod layers;
 mod pointwise;
 mod step;
+mod winograd;

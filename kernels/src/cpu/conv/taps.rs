@@ -55,7 +55,7 @@ impl<T: Number> Panels<T> {
     }
 
     /// Where each tap begins in the panel of the columns from `first` on.
-    fn starts(&self, first: usize) -> SmallVec<[*const T; 16]> {
+    pub fn starts(&self, first: usize) -> SmallVec<[*const T; 16]> {
         let width = self.kernels.width();
         let panel = &self.buffer.as_slice::<T>()[first / width * self.len()..];
         (0..self.taps).map(|tap| panel[tap * self.depth * width..].as_ptr()).collect()

@@ -1,0 +1,101 @@
+//! Images as squares of pixels and of points, and where these are.
+
+use super::ALL;
+use super::transform::{POINTS, RESULTS};
+use crate::{Buffer, DType};
+
+/// Images that are cut into squares of results.
+#[derive(Clone, Copy)]
+pub struct Grid {
+    pub n: usize,
+    /// Height and width of the results.
+    pub results: [usize; 2],
+}
+
+impl Grid {
+    /// Squares along each side.
+    fn sides(&self) -> [usize; 2] {
+        self.results.map(|len| len.div_ceil(RESULTS))
+    }
+
+    /// Squares of all images.
+    pub fn squares(&self) -> usize {
+        self.n * self.sides().iter().product::<usize>()
+    }
+
+    /// The image of a square, and its first row and column.
+    pub fn place(&self, square: usize) -> [usize; 3] {
+        let [height, width] = self.sides();
+        [square / width / height, square / width % height * RESULTS, square % width * RESULTS]
+    }
+}
+
+/// Row-major images without gaps, of which squares are read.
+#[derive(Clone, Copy)]
+pub struct Image<'a> {
+    pub data: &'a [f32],
+    /// Height and width.
+    pub sizes: [usize; 2],
+    pub channels: usize,
+    /// How far before a square of results the square begins that they read; negative where after it.
+    pub before: [isize; 2],
+    /// As many as there are channels, for pixels outside of the image.
+    pub zeros: &'a [f32],
+}
+
+impl Image<'_> {
+    /// Where the pixels of the square of `N x N` that belongs to the one at `place` are.
+    pub fn pixels<const N: usize>(&self, [n, row, column]: [usize; 3]) -> [[*const f32; N]; N] {
+        let [height, width] = self.sizes;
+        let (top, left) = (row as isize - self.before[0], column as isize - self.before[1]);
+        let mut pixels = [[self.zeros.as_ptr(); N]; N];
+        for (i, pixels) in pixels.iter_mut().enumerate() {
+            let row = top + i as isize;
+            if row < 0 || row >= height as isize {
+                continue;
+            }
+            let start = (n * height + row as usize) * width;
+            for (j, pixel) in pixels.iter_mut().enumerate() {
+                let column = left + j as isize;
+                if column >= 0 && column < width as isize {
+                    *pixel = self.data[(start + column as usize) * self.channels..].as_ptr();
+                }
+            }
+        }
+        pixels
+    }
+}
+
+/// The points of some squares: for each point a matrix with a row for each square, which is filled up to whole vectors.
+pub struct Points {
+    buffer: Buffer,
+    /// Elements of a row and of a matrix.
+    pub row: usize,
+    plane: usize,
+}
+
+impl Points {
+    pub fn new(squares: usize, channels: usize, lanes: usize) -> Self {
+        let row = channels.next_multiple_of(lanes);
+        // A line more than the rows take: points of one square had better not compete for the same place of a cache.
+        let plane = squares * row + 16;
+        Self { buffer: Buffer::unspecified(DType::F32, ALL * plane), row, plane }
+    }
+
+    /// Where the points of a square are.
+    pub fn of(&mut self, square: usize) -> [[*mut f32; POINTS]; POINTS] {
+        let (row, plane) = (self.row, self.plane);
+        let start = self.buffer.as_mut_slice::<f32>()[square * row..].as_mut_ptr();
+        std::array::from_fn(|i| std::array::from_fn(|j| start.wrapping_add((i * POINTS + j) * plane)))
+    }
+
+    /// The matrix of a point.
+    pub fn at(&self, point: usize) -> &[f32] {
+        &self.buffer.as_slice::<f32>()[point * self.plane..][..self.plane]
+    }
+
+    /// The same, for writing.
+    pub fn at_mut(&mut self, point: usize) -> &mut [f32] {
+        &mut self.buffer.as_mut_slice::<f32>()[point * self.plane..][..self.plane]
+    }
+}
