@@ -112,7 +112,7 @@ unary! {
     /// `max(x, 0)`; the gradient at 0 is 0.
     relu = Relu, y (|y, dy| dy.masked(&y.gt_scalar(0.0)?)?);
     /// `min(max(x, 0), 6)`.
-    relu6 = Relu6, x (|x, dy| dy.masked(&x.between(0.0, 6.0)?)?);
+    relu6 = Relu6, y (|y, dy| dy.masked(&y.gt_scalar(0.0)?)?.masked(&y.lt_scalar(6.0)?)?);
     /// `x` above 0, `slope * x` elsewhere; the gradient at 0 is `slope`.
     leaky_relu(slope) = LeakyRelu, x (|x, dy| dy.select(&x.gt_scalar(0.0)?, &(dy * slope))?);
     /// `x` above 0, `alpha * (e^x - 1)` elsewhere.
