@@ -24,14 +24,15 @@ CONVOLUTIONS = [
     ("depthwise 96 on 56x56", 56, 96, 96, 3, 1, 96),
     ("pointwise 96-24 on 56x56", 56, 96, 24, 1, 0, 1),
 ]
-BATCH = {"mlp": 32, "bnmlp": 32, "ae": 256}
+BATCH = {"mlp": 32, "bnmlp": 32, "ae": 256, "cnn": 64, "cifar": 64}
+BATCH.update({f"mobilenet-{side}-{kind}": 32 for side in (32, 96) for kind in ("full", "frozen")})
 AUTOENCODER = [784, 128, 64, 32, 64, 128, 784]
 SLICE = float(os.environ.get("PEERS_SLICE", "0.08"))
 
 
-def emit(section, peer, case, threads, metric, values):
+def emit(section, peer, case, threads, metric, values, extra=None):
     values = sorted(values)
-    figure = {"section": section, "peer": peer, "case": case, "threads": threads, "metric": metric}
+    figure = {"section": section, "peer": peer, "case": case, "threads": threads, "metric": metric, "extra": extra}
     print(json.dumps({**figure, "median": values[len(values) // 2], "reps": len(values)}), flush=True)
 
 
@@ -93,6 +94,28 @@ def convolutions(peer, threads, calls_of):
         forward, both = calls_of(images, weights, even(filters), padding, groups)
         emit("E", peer, name, threads, "gflops", [1e-9 * flops / s for s in time_calls(forward)])
         emit("E", peer, f"{name}, all gradients", threads, "gflops", [3e-9 * flops / s for s in time_calls(both)])
+
+
+def images_file(case, what):
+    return os.path.join(os.environ["PEERS_IMAGES"], f"{case}-{what}.npy")
+
+
+def write_images(case, side, count):
+    """Images of a network, `[n, height, width, channels]` with numbers from 0 to 255, and their labels."""
+    random = np.random.default_rng(0)
+    if case == "cnn":
+        images, labels = (part[:count] for part in fashion_mnist())
+        images = np.rint(images * 255).astype("uint8").reshape(count, side, side, 1)
+    else:
+        images = random.integers(0, 256, (count, side, side, 3), dtype="uint8")
+        labels = random.integers(0, 10, count)
+    np.save(images_file(case, "images"), images)
+    np.save(images_file(case, "labels"), labels.astype("int64"))
+
+
+def read_images(case):
+    """The images, scaled, and their labels."""
+    return np.load(images_file(case, "images")).astype("float32") / 255, np.load(images_file(case, "labels"))
 
 
 def fashion_mnist():

@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 
+import networks
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
@@ -67,7 +69,7 @@ CONVOLUTIONS = [
 MODELS = [("mlp", "MLP 784-300-100-10, batch 32, SGD", 2.5), ("bnmlp", "`fashion-bn`, batch 32, SGD", 3.5)] + [
     ("ae", "autoencoder 784-128-64-32-64-128-784, batch 256, Adam", 2)
 ]
-SECTIONS = ["gemm", "elem", "conv", "train", "epoch"]
+SECTIONS = ["gemm", "elem", "conv", "train", "networks", "epoch"]
 
 Figure = collections.namedtuple("Figure", "round engine case threads value extra", defaults=[None])
 
@@ -109,7 +111,11 @@ class Comparison:
             if line.startswith("{"):
                 row = json.loads(line)
                 name = engine or row["peer"]
-                self.add(Figure(round, name, row["case"], threads or row["threads"], row["median"]))
+                self.add(Figure(round, name, row["case"], threads or row["threads"], row["median"], row.get("extra")))
+
+    def figure(self, round, engine, case, value, extra):
+        """Notes a figure of two threads."""
+        self.add(Figure(round, engine, case, 2, value, extra))
 
     def kernels(self, round, cases, threads):
         """Our kernels at the cases' shapes, an operation at a time."""
@@ -160,6 +166,8 @@ class Comparison:
                 rows = [torch, HERE / "torch_rows.py", layout, 2]
                 self.peer(number, None, rows, {"PEERS_LABEL": f"torch ({setting}usual heap)"})
                 self.peer(number, None, rows, dict(HEAP, PEERS_LABEL=f"torch ({setting}heap)"))
+            if every:
+                self.peer(number, None, [keras, HERE / "keras_rows.py", "conv", 2])
         if "train" in o.sections:
             for model, _, _ in MODELS:
                 for threads in both:
@@ -175,6 +183,8 @@ class Comparison:
                 if every:
                     self.peer(number, None, [rust / "candlebench", "train", model], {"RAYON_NUM_THREADS": "1"})
                     self.peer(number, "keras", [keras, HERE / "keras_rows.py", "train", model, 2])
+        if "networks" in o.sections:
+            networks.measure(self, number, HEAP)
         if "epoch" in o.sections:
             commands = {"torch": ([torch, HERE / "torch_rows.py", "epoch", 1], {})}
             if every:
@@ -193,6 +203,9 @@ class Comparison:
         """Values by round."""
         wanted = (engine, case, threads)
         return {f.round: f.value for f in self.figures if (f.engine, f.case, f.threads) == wanted}
+
+    def middle(self, engine, case, threads):
+        return statistics.median(self.series(engine, case, threads).values())
 
     def extra(self, engine, case, threads):
         wanted = (engine, case, threads)
@@ -261,6 +274,9 @@ class Comparison:
                     theirs = f"keras {number(statistics.median(keras.values()))}"
                     mean = f"{number(statistics.median(ours[2].values()))} samples/s"
                     rows.append([f"step of {label}", 2, mean, theirs, times(self.ratio(ours[2], keras)), "7x", "", ""])
+        for network in networks.NETWORKS:
+            add(f"training of {network.label}", network.case, 2, "samples/s", f"{network.due}x", share=False)
+        rows += networks.memory_rows(self)
         for engine in ("gradus", "burn-flex", "candle", "torch", "keras"):
             seconds = self.series(engine, "epoch", 2)
             if seconds:
@@ -336,6 +352,8 @@ def main():
         options.rounds, options.slice = 1, min(options.slice, 0.01)
     if "train" in options.sections:
         images(options)
+    if "networks" in options.sections:
+        networks.prepare(options)
     comparison = Comparison(options)
     for round in range(options.rounds):
         print(f"round {round + 1} of {options.rounds}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow. Usage: keras_rows.py train mlp|bnmlp|ae THREADS, epoch THREADS"""
+"""Keras on TensorFlow. Usage: keras_rows.py train mlp|bnmlp|ae THREADS, network CASE THREADS, conv THREADS, epoch THREADS"""
 import os
 import sys
 import time
@@ -46,12 +46,67 @@ class Clock(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.start)
 
 
-model = sys.argv[2] if sys.argv[1] == "train" else "mlp"
-x, y = common.fashion_mnist()
-clock = Clock()
-epochs = 3 if sys.argv[1] == "train" else 1
-targets = x if model == "ae" else y
-network(model).fit(x, targets, batch_size=common.BATCH[model], epochs=epochs, verbose=0, callbacks=[clock])
-if sys.argv[1] == "train":
-    # The first epoch builds the graph.
-    common.emit("B", "keras", model, threads, "samples/s", [len(x) / s for s in clock.seconds[1:]])
+def image_network(case):
+    """A network of convolutions, and its images."""
+    x, y = common.read_images(case)
+    conv, dense, pool = layers.Conv2D, layers.Dense, layers.MaxPooling2D
+    if case == "cnn":
+        features = [conv(32, 3, activation="relu"), pool(), conv(64, 3, activation="relu"), pool(), layers.Flatten()]
+        features += [dense(128, activation="relu"), layers.Dropout(0.5)]
+    elif case == "cifar":
+        pair = lambda units: [conv(units, 3, padding="same", activation="relu"), conv(units, 3, activation="relu"), pool()]
+        features = [*pair(32), *pair(64), layers.Flatten(), dense(512, activation="relu")]
+    else:
+        base = keras.applications.MobileNetV2(input_shape=x.shape[1:], include_top=False, weights=None)
+        base.trainable = case.endswith("full")
+        features = [base, layers.GlobalAveragePooling2D()]
+    net = keras.Sequential([keras.Input(x.shape[1:]), *features, dense(10, activation="softmax")])
+    net.compile(loss="sparse_categorical_crossentropy", optimizer=keras.optimizers.Adam(1e-3))
+    return net, x, y
+
+
+def convolutions(images, weights, bias, padding, groups):
+    """What `common.convolutions` wants. The functions give all results, or the graph would leave some out."""
+    x, w = tf.constant(images.transpose(0, 2, 3, 1)), tf.constant(weights.transpose(2, 3, 1, 0))
+    b, kind = tf.constant(bias), "SAME" if padding else "VALID"
+    if groups > 1:
+        w = tf.transpose(w, [0, 1, 3, 2])
+        op = lambda x, w: tf.nn.depthwise_conv2d(x, w, [1, 1, 1, 1], kind)
+    else:
+        op = lambda x, w: tf.nn.conv2d(x, w, 1, kind)
+
+    @tf.function
+    def forward(x, w, b):
+        return op(x, w) + b
+
+    @tf.function
+    def both(x, w, b):
+        with tf.GradientTape() as tape:
+            tape.watch([x, w, b])
+            y = op(x, w) + b
+        return [y, *tape.gradient(y, [x, w, b])]
+
+    # What was asked for is there when its last number is.
+    return lambda: forward(x, w, b).numpy(), lambda: [part.numpy() for part in both(x, w, b)]
+
+
+def train():
+    clock = Clock()
+    if sys.argv[1] == "network":
+        model = sys.argv[2]
+        net, x, targets = image_network(model)
+    else:
+        model = sys.argv[2] if sys.argv[1] == "train" else "mlp"
+        x, y = common.fashion_mnist()
+        net, targets = network(model), x if model == "ae" else y
+    epochs = 1 if sys.argv[1] == "epoch" else 3
+    net.fit(x, targets, batch_size=common.BATCH[model], epochs=epochs, verbose=0, callbacks=[clock])
+    if sys.argv[1] != "epoch":
+        # The first epoch builds the graph.
+        common.emit("B", "keras", model, threads, "samples/s", [len(x) / s for s in clock.seconds[1:]])
+
+
+if sys.argv[1] == "conv":
+    common.convolutions("tensorflow", threads, convolutions)
+else:
+    train()

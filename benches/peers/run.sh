@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures gradus beside PyTorch, NumPy, Keras, gemm, matrixmultiply, faer, burn and candle, and writes the table of
 # docs/performance.md. Needs python3 with venv, a Rust toolchain and the network, some 5 GB of disk under target/peers,
-# and an otherwise idle machine; the first run builds for a quarter of an hour, the comparison takes about an hour.
+# and an otherwise idle machine; the first run builds for a quarter of an hour, the comparison takes about two hours.
 #
 #   bash benches/peers/run.sh                               everything, five rounds
 #   bash benches/peers/run.sh --quick --sections gemm       a look at one part, beside PyTorch alone
+#   bash benches/peers/run.sh --sections conv networks      convolutions and networks of them: PyTorch, TensorFlow and Keras
 #   bash benches/peers/run.sh --rounds 9
 #
 # What is there already need not be installed again:
