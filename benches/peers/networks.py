@@ -80,7 +80,9 @@ def measure(comparison, round, heap):
     for network in NETWORKS:
         case = network.case
         with tempfile.TemporaryDirectory() as folder:
-            command = [o.gradus, "train", f"{case}.toml", "--threads", 2, "--json", "--quiet", "--out", folder]
+            # Peers compute frozen features anew for every batch.
+            options = ["--feature-cache", "off", "--threads", 2, "--json", "--quiet", "--out", folder]
+            command = [o.gradus, "train", f"{case}.toml", *options]
             done = comparison.run(command)
         if done:
             # The first epoch warms up, as the peers' does.
