@@ -210,20 +210,26 @@ fn train(recipe: &Recipe, batch: usize, steps: usize, device: Device) -> (Vec<f6
     (losses, model)
 }
 
-fn follows_the_processor(recipe: &Recipe, batch: usize, steps: usize) {
+fn follows_the_processor(recipe: &Recipe, batch: usize, steps: usize, within: f64) {
     let (here, _) = train(recipe, batch, steps, Device::CPU);
     let (there, _) = train(recipe, batch, steps, gpu().device);
     for (step, (here, there)) in here.iter().zip(&there).enumerate() {
         let off = (here / there - 1.0).abs();
-        assert!(off < 1e-4, "{}, step {}: {there} on the GPU, {here} on the processor", recipe.name, step + 1);
+        println!("{}, step {}: off by {off:.1e}", recipe.name, step + 1);
+        assert!(off < within, "{}, step {}: {there} on the GPU, {here} on the processor", recipe.name, step + 1);
     }
 }
 
 #[test]
 fn networks_train_as_on_the_processor() {
-    follows_the_processor(&nets::recipe("fashion-mlp"), 8, 20);
-    follows_the_processor(&nets::recipe("fashion-bn"), 8, 5);
-    follows_the_processor(&nets::recipe("cnn-fashion"), 2, 5);
+    let mlp = nets::recipe("fashion-mlp");
+    follows_the_processor(&mlp, 8, 20, 1e-4);
+    follows_the_processor(&nets::recipe("fashion-bn"), 8, 5, 1e-4);
+    let cnn = nets::recipe("cnn-fashion");
+    // Its Adam makes a whole step of what rounding leaves of a gradient that is nearly nothing, and the processor, which convolves
+    // at Winograd's points, rounds otherwise. Plain descent does not magnify that.
+    follows_the_processor(&cnn, 2, 5, 1e-3);
+    follows_the_processor(&Recipe { optimizer: mlp.optimizer, ..cnn }, 2, 5, 1e-4);
 }
 
 #[test]
