@@ -226,10 +226,11 @@ fn networks_train_as_on_the_processor() {
     follows_the_processor(&mlp, 8, 20, 1e-4);
     follows_the_processor(&nets::recipe("fashion-bn"), 8, 5, 1e-4);
     let cnn = nets::recipe("cnn-fashion");
-    // Its Adam makes a whole step of what rounding leaves of a gradient that is nearly nothing, and the processor, which convolves
-    // at Winograd's points, rounds otherwise. Plain descent does not magnify that.
-    follows_the_processor(&cnn, 2, 5, 1e-3);
-    follows_the_processor(&Recipe { optimizer: mlp.optimizer, ..cnn }, 2, 5, 1e-4);
+    // The processor convolves at Winograd's points and rounds otherwise, so now and then another of two almost equal neighbours is the
+    // largest of a pool; and Adam makes a whole step of what rounding leaves of a gradient that is nearly nothing. A larger batch
+    // evens out the first, plain descent does not magnify the second.
+    follows_the_processor(&cnn, 8, 5, 1e-3);
+    follows_the_processor(&Recipe { optimizer: mlp.optimizer, ..cnn }, 8, 5, 1e-4);
 }
 
 #[test]
