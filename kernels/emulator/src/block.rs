@@ -1,6 +1,7 @@
 //! A block: its warps run one after another from barrier to barrier.
 
-use crate::counters::{Counters, lanes};
+use crate::counters::{Counters, Memo, lanes};
+use crate::execute::vector::vectorised;
 use crate::fault::{Fault, FaultKind, Place};
 use crate::isa::{Instruction, Op};
 use crate::launch::{Launch, Turns};
@@ -32,11 +33,20 @@ pub(crate) struct Block<'a> {
     /// How many barriers have been passed, from 1.
     pub epoch: u32,
     pub counters: Counters,
+    /// How shared memory served what was asked for last.
+    pub banks: Memo,
     /// The allocation that was used last.
     pub last: Option<&'a Allocation>,
     turns: &'a Turns,
     has_turn: bool,
     index: [u32; 3],
+}
+
+vectorised! {
+/// Runs a warp until all its lanes have ended or wait at a barrier of the block.
+fn run_warp(block: &mut Block<'_>, warp: &mut Warp) -> Result<(), Fault> {
+    block.run_groups(warp)
+}
 }
 
 impl<'a> Block<'a> {
@@ -49,6 +59,7 @@ impl<'a> Block<'a> {
             shared: Shared::new(launch.shared_bytes()),
             epoch: 1,
             counters: Counters::default(),
+            banks: Memo::new(),
             last: None,
             turns,
             has_turn: false,
@@ -65,7 +76,7 @@ impl<'a> Block<'a> {
         (0..).zip(&mut *warps).for_each(|(number, warp)| warp.begin(kernel, geometry, number));
         loop {
             for warp in &mut *warps {
-                self.run_warp(warp)?;
+                run_warp(&mut self, warp)?;
             }
             if warps.iter().all(|warp| warp.waiting.is_empty()) {
                 return Ok(self.counters);
@@ -82,11 +93,10 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Runs a warp until all its lanes have ended or wait at a barrier of the block.
-    ///
     /// Of several groups of lanes the one furthest behind runs first, so that lanes meet again where their ways meet, without
     /// any knowledge of the flow of control.
-    fn run_warp(&mut self, warp: &mut Warp) -> Result<(), Fault> {
+    #[inline(always)]
+    fn run_groups(&mut self, warp: &mut Warp) -> Result<(), Fault> {
         let code: &'a [Instruction] = &self.launch.kernel.code;
         while let Some(&Group { mut pc, mask: here }) = warp.running.first() {
             let next = warp.running.get(1).map_or(u32::MAX, |group| group.pc);

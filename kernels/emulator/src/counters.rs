@@ -4,7 +4,7 @@ mod banks;
 
 use std::ops::AddAssign;
 
-pub(crate) use banks::{Places, Served, serve};
+pub(crate) use banks::{Memo, Places, Served};
 
 /// Counts over a whole launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,13 +92,12 @@ impl Counters {
         self.global_sectors += sectors.chunk_by(|a, b| a == b).count() as u64;
     }
 
-    /// Counts an access of a warp to shared memory: `bytes` at each of the addresses.
-    pub(crate) fn shared(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) -> Places {
-        let Served { turns, ideal, places } = serve(addresses, mask, bytes);
+    /// Counts an access of a warp to shared memory.
+    #[inline(always)]
+    pub(crate) fn shared(&mut self, served: &Served) {
         self.shared_requests += 1;
-        self.shared_turns += turns;
-        self.shared_turns_ideal += ideal;
-        places
+        self.shared_turns += served.turns;
+        self.shared_turns_ideal += served.ideal;
     }
 }
 

@@ -8,7 +8,7 @@ mod math;
 mod numbers;
 mod tensor;
 mod together;
-mod vector;
+pub(crate) mod vector;
 
 use crate::block::{Block, Done};
 use crate::isa::{Logic, Op, Space, Type};
@@ -31,7 +31,7 @@ fn resolve(address: u64) -> (Space, u64) {
 
 impl<'a> Block<'a> {
     /// Executes an instruction that is no jump, for the lanes of `mask`.
-    #[inline]
+    #[inline(always)]
     pub fn execute(&mut self, warp: &mut Warp, op: &Op, line: u32, mask: u32) -> Done {
         match op {
             Op::Ternary { op, ty, rounding, d, a, b, c } => {

@@ -1,12 +1,15 @@
 //! How the banks of shared memory serve an access of a warp.
 
 use super::lanes;
+use crate::warp::row_of;
 
 /// Places that lanes ask for, each once, as far as that is cheap to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places {
     list: [(u64, u32); 32],
     len: usize,
+    /// What is added to each address of the list.
+    moved: u64,
 }
 
 impl Places {
@@ -16,7 +19,7 @@ impl Places {
     }
 
     pub fn none() -> Self {
-        Self { list: [(0, 0); 32], len: 0 }
+        Self { list: [(0, 0); 32], len: 0, moved: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -25,7 +28,7 @@ impl Places {
 
     /// The addresses, each with the lanes that ask for it.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.list[..self.len].iter().copied()
+        self.list[..self.len].iter().map(|&(address, lanes)| (address.wrapping_add(self.moved), lanes))
     }
 }
 
@@ -40,8 +43,55 @@ pub(crate) struct Served {
     pub places: Places,
 }
 
+/// The accesses that were looked at last, by the distances between their lanes. All banks together hold 128 bytes, so an access that
+/// is moved by a multiple of that is served in the same way; kernels that go through a tile do little else.
+#[derive(Debug)]
+pub(crate) struct Memo {
+    known: [Known; 4],
+    /// Which one is replaced next.
+    oldest: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    first: u64,
+    /// How far each lane's address is from that of lane 0.
+    distances: [u64; 32],
+    mask: u32,
+    bytes: usize,
+    served: Served,
+}
+
+impl Memo {
+    /// One that knows nothing: no access has lanes of 0 bytes.
+    pub fn new() -> Self {
+        let served = Served { turns: 0, ideal: 0, places: Places::none() };
+        let nothing = Known { first: 0, distances: [0; 32], mask: 0, bytes: 0, served };
+        Self { known: [nothing; 4], oldest: 0 }
+    }
+
+    /// How an access is served: `bytes` at the address of each lane of `mask`.
+    #[inline(always)]
+    pub fn serve(&mut self, addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
+        let first = addresses[0];
+        let distances = row_of(|lane| addresses[lane].wrapping_sub(first));
+        for known in &self.known {
+            let moved = first.wrapping_sub(known.first);
+            if known.bytes == bytes && known.mask == mask && moved % 128 == 0 && known.distances == distances {
+                let mut served = known.served;
+                served.places.moved = moved;
+                return served;
+            }
+        }
+        let served = serve(addresses, mask, bytes);
+        self.known[self.oldest] = Known { first, distances, mask, bytes, served };
+        self.oldest = (self.oldest + 1) % self.known.len();
+        served
+    }
+}
+
 /// Wide accesses go in phases of 128 bytes: half a warp with 8 bytes each, a quarter with 16.
-pub(crate) fn serve(addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
+fn serve(addresses: &[u64; 32], mask: u32, bytes: usize) -> Served {
     match bytes {
         16 => serve_in_phases::<8>(addresses, mask, bytes),
         8 => serve_in_phases::<16>(addresses, mask, bytes),
@@ -135,6 +185,30 @@ mod tests {
         assert_eq!(shared(|lane| 16 * lane, u32::MAX, 16), 4, "four phases of 128 bytes");
         assert_eq!(shared(|lane| 128 * lane, 0b101, 4), 2);
         assert_eq!(shared(|lane| 2 * lane, u32::MAX, 2), 1, "two lanes share a word");
+    }
+
+    #[test]
+    fn what_is_known_is_moved() {
+        let mut memo = Memo::new();
+        type Shape = (fn(u64) -> u64, usize);
+        let shapes: [Shape; 6] = [
+            (|lane| 4 * lane, 4),
+            (|lane| 16 * (lane % 2), 16),
+            (|lane| 128 * lane, 4),
+            (|lane| 132 * lane, 4),
+            (|_| 0, 4),
+            (|lane| 8 * lane, 8),
+        ];
+        for first in [0, 128, 4, 132, 260, 640, 2] {
+            for (address, bytes) in shapes {
+                for mask in [u32::MAX, 0x00ff_00ff] {
+                    let addresses = row_of(|lane| first + address(lane as u64));
+                    let (here, fresh) = (memo.serve(&addresses, mask, bytes), serve(&addresses, mask, bytes));
+                    assert_eq!((here.turns, here.ideal), (fresh.turns, fresh.ideal), "{bytes} bytes from {first} on");
+                    assert!(here.places.iter().eq(fresh.places.iter()), "{bytes} bytes from {first} on");
+                }
+            }
+        }
     }
 
     #[test]

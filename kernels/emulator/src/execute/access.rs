@@ -27,6 +27,7 @@ pub(super) enum Spot<'a> {
 }
 
 impl<'a> Block<'a> {
+    #[inline(always)]
     pub(super) fn load(
         &mut self,
         warp: &mut Warp,
@@ -63,6 +64,7 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn store(
         &mut self,
         warp: &mut Warp,
@@ -143,13 +145,18 @@ impl<'a> Block<'a> {
     }
 
     /// Counts an access, and gives its places if it is to shared memory.
+    #[inline(always)]
     fn count(&mut self, space: Space, addresses: &[u64; 32], mask: u32, bytes: usize) -> Places {
         let space = match space {
             Space::Generic => resolve(addresses[mask.trailing_zeros() as usize]).0,
             space => space,
         };
         match space {
-            Space::Shared => return self.counters.shared(addresses, mask, bytes),
+            Space::Shared => {
+                let served = self.banks.serve(addresses, mask, bytes);
+                self.counters.shared(&served);
+                return served.places;
+            }
             Space::Global => self.counters.global(addresses, mask, bytes),
             Space::Local | Space::Generic => {}
         }

@@ -3,6 +3,7 @@
 use super::numbers::{Canonical, Integer, Number};
 use super::vector::vectorised;
 use super::{convert, math};
+use crate::counters::each;
 use crate::isa::{Binary, Comparison, Operand, Register, Rounding, Ternary, Type, Unary};
 use crate::warp::{Lane, Warp, Word, row_of};
 
@@ -107,11 +108,15 @@ pub(super) fn unary(warp: &mut Warp, mask: u32, op: Unary, ty: Type, d: Register
         Unary::RcpFlush if wide => map1(warp, mask, d, a, |a: f64| math::coarse(a, |a| 1.0 / a)),
         Unary::RsqrtFlush => map1(warp, mask, d, a, |a: f64| math::coarse(a, |a| 1.0 / a.sqrt())),
         Unary::Sqrt if wide => map1(warp, mask, d, a, f64::sqrt),
+        Unary::RcpFlush => map1(warp, mask, d, a, |a: f32| math::flush(1.0 / math::flush(a)).canonical()),
         Unary::Rcp => map1(warp, mask, d, a, |a: f32| Number::div(1.0, a)),
         Unary::Sqrt => map1(warp, mask, d, a, |a: f32| a.sqrt().canonical()),
         _ => {
-            let f = math::function(op);
-            map1(warp, mask, d, a, f);
+            let (f, a) = (math::function(op), u32::row(warp, a));
+            let mut row = [0; 32];
+            // Each takes as long as a whole row of sums, so lanes that are elsewhere are spared.
+            each(mask, |lane| row[lane] = f(f32::of(a[lane])).word());
+            warp.put(d, mask, &row);
         }
     }
 }

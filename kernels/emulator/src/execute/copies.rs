@@ -23,7 +23,7 @@ impl Block<'_> {
     ) -> Done {
         let (to, from) = (self.addresses(warp, to), self.addresses(warp, from));
         let sizes = size.map_or([bytes as u32; 32], |size| warp.row::<u32>(size));
-        self.counters.shared(&to, mask, bytes);
+        self.counters.shared(&self.banks.serve(&to, mask, bytes));
         self.counters.global(&from, mask, bytes);
         for lane in lanes(mask) {
             let (to, from, size) = (to[lane], from[lane], (sizes[lane] as usize).min(bytes));

@@ -12,10 +12,10 @@ pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
         Unary::Lg2 => |x| (libm::log2(f64::from(x)) as f32).canonical(),
         Unary::Ex2 => |x| (libm::exp2(f64::from(x)) as f32).canonical(),
         Unary::Tanh => |x| (libm::tanh(f64::from(x)) as f32).canonical(),
-        Unary::RcpFlush => |x| flush(1.0 / flush(x)).canonical(),
         Unary::Lg2Flush => |x| flush(libm::log2(f64::from(flush(x))) as f32).canonical(),
         Unary::Ex2Flush => |x| flush(libm::exp2(f64::from(flush(x))) as f32).canonical(),
         Unary::Rcp
+        | Unary::RcpFlush
         | Unary::Sqrt
         | Unary::RsqrtFlush
         | Unary::Neg
@@ -30,7 +30,8 @@ pub(super) fn function(op: Unary) -> fn(f32) -> f32 {
 }
 
 /// A subnormal number as 0 with its sign.
-fn flush(x: f32) -> f32 {
+#[inline(always)]
+pub(super) fn flush(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 

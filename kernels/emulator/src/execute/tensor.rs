@@ -76,7 +76,7 @@ impl Block<'_> {
     ) -> Done {
         let addresses = self.addresses(warp, address);
         let used = if d.len() == 4 { ALL } else { (1 << (8 * d.len())) - 1 };
-        self.counters.shared(&addresses, used, 16);
+        self.counters.shared(&self.banks.serve(&addresses, used, 16));
         for (matrix, &d) in d.iter().enumerate() {
             let mut rows = [[0u32; 8]; 8];
             for (i, row) in rows.iter_mut().enumerate() {

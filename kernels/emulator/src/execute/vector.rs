@@ -1,4 +1,4 @@
-//! The processor's vectors: what works on whole rows is compiled for the plain instruction set and for wide vectors, and the better
+//! The processor's vectors: what runs warps and works on whole rows is compiled for the plain instruction set and for wide vectors, and the better
 //! one that the processor has is taken.
 
 /// Defines functions on rows, each compiled twice.

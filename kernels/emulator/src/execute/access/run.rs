@@ -26,6 +26,7 @@ fn is_run(addresses: &[u64; 32], bytes: u64) -> bool {
 
 impl<'a> Block<'a> {
     /// Loads and counts it, and says whether it could.
+    #[inline(always)]
     pub(super) fn load_run(&mut self, warp: &mut Warp, d: &[Register], (addresses, size, line): Run) -> bool {
         let bytes = size * d.len();
         if !warp.have_width(d, size) || !is_run(addresses, bytes as u64) {
@@ -43,6 +44,7 @@ impl<'a> Block<'a> {
     }
 
     /// Stores and counts it, and says whether it could.
+    #[inline(always)]
     pub(super) fn store_run(&mut self, warp: &Warp, a: &[Operand], (addresses, size, line): Run) -> bool {
         let bytes = size * a.len();
         if size < 4 || !is_run(addresses, bytes as u64) {

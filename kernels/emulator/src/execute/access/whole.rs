@@ -8,7 +8,7 @@ use crate::counters::{Places, each, lanes};
 use crate::isa::{Operand, Register, Space};
 use crate::memory::{self, Allocation};
 use crate::shared;
-use crate::warp::Warp;
+use crate::warp::{Warp, row_of};
 
 /// An access, with the address in every lane of `mask`.
 #[derive(Clone, Copy)]
@@ -27,6 +27,7 @@ pub(super) struct Access<'p> {
 
 impl<'a> Block<'a> {
     /// Loads, and says whether it could.
+    #[inline(always)]
     pub(super) fn load_whole(&mut self, warp: &mut Warp, d: &[Register], access: Access) -> bool {
         let Access { space, addresses, mask, size, bytes, .. } = access;
         if !warp.have_width(d, size) {
@@ -40,7 +41,8 @@ impl<'a> Block<'a> {
                     return false;
                 }
                 let shared = &self.shared;
-                warp.fill_words(d, mask, words, |lane, at| shared.word(addresses[lane] as usize / 4 + at));
+                let numbers = row_of(|lane| (addresses[lane] / 4) as u32);
+                warp.fill_words(d, mask, words, |lane, at| shared.word(numbers[lane] as usize + at));
                 true
             }
             Space::Global => {
@@ -63,6 +65,7 @@ impl<'a> Block<'a> {
     }
 
     /// Stores, and says whether it could.
+    #[inline(always)]
     pub(super) fn store_whole(&mut self, warp: &Warp, a: &[Operand], access: Access) -> bool {
         let Access { space, addresses, mask, size, bytes, .. } = access;
         if size < 4 {
