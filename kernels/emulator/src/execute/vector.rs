@@ -1,5 +1,5 @@
-//! The processor's vectors: what runs warps and works on whole rows is compiled for the plain instruction set and for wide vectors, and the better
-//! one that the processor has is taken.
+//! The processor's vectors: what runs warps and works on whole rows is compiled for the plain instruction set and for wide
+//! vectors, and the better one that the processor has is taken.
 
 /// Defines functions on rows, each compiled twice.
 macro_rules! vectorised {
