@@ -317,8 +317,8 @@ fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, widt
         partial
     });
     for ((_, totals), partial) in tasks.iter_mut().zip(partial.chunks_exact(pieces)) {
-        for (i, total) in totals.iter_mut().enumerate() {
-            *total = partial.iter().fold(*total, |total, part| f.merge(total, part[i]));
+        for part in partial {
+            totals.iter_mut().zip(part.iter()).for_each(|(total, &part)| *total = f.merge(*total, part));
         }
     }
 }
