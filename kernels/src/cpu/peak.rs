@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn peaks_are_numbers_and_wrong_requests_are_refused() {
-        assert!(flops(Isa::Baseline, 1).unwrap() > 1e8);
-        assert!(triad(1000, 2).unwrap() > 1e7);
+        let is_rate = |rate: Result<f64>| rate.is_ok_and(|rate| rate.is_finite() && rate > 0.0);
+        assert!(is_rate(flops(Isa::Baseline, 1)) && is_rate(triad(1000, 2)));
         assert!(triad(0, 1).unwrap() == 0.0);
         assert!(flops(Isa::Baseline, 0).unwrap_err().to_string().contains("1 to 1024"));
         assert!(triad(10, 5000).unwrap_err().to_string().contains("5000 is out of range"));

@@ -40,26 +40,28 @@ pub fn transpose(x: &[u32], stride: usize, y: &mut [u32], columns: usize, total:
         for r in (0..whole_rows).step_by(SIDE) {
             let (from, to) = (&x[c * stride + r..], &mut y[r * columns + c..]);
             assert!((SIDE - 1) * stride + SIDE <= from.len() && (SIDE - 1) * columns + SIDE <= to.len());
-            match Isa::get() {
+            match (Isa::get(), stream) {
                 // SAFETY: `Isa::get` names what the machine has; the assertion covers the last element of the square, and
                 // rows are aligned where `stream` says so.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 if stream => unsafe {
+                (Isa::Avx512, true) => unsafe {
                     x86::square_avx512::<true>(from.as_ptr(), stride, to.as_mut_ptr(), columns);
                 },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => unsafe {
+                (Isa::Avx512, false) => unsafe {
                     x86::square_avx512::<false>(from.as_ptr(), stride, to.as_mut_ptr(), columns);
                 },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 if stream => unsafe {
+                (Isa::Avx2, true) => unsafe {
                     x86::square_avx2::<true>(from.as_ptr(), stride, to.as_mut_ptr(), columns);
                 },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { x86::square_avx2::<false>(from.as_ptr(), stride, to.as_mut_ptr(), columns) },
+                (Isa::Avx2, false) => unsafe {
+                    x86::square_avx2::<false>(from.as_ptr(), stride, to.as_mut_ptr(), columns)
+                },
                 _ => plain(from, stride, to, columns, SIDE, 0..SIDE),
             }
         }
