@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use nn::models::Model;
 use nn::spec::{CheckpointSpec, Every};
 use nn::train::{Checkpoint, Trainer};
 
@@ -80,6 +81,23 @@ pub fn newest(run: &Path, terminal: &Terminal) -> Result<Option<(Checkpoint, Pat
     }
     let text = format!("--resume {}: none of its checkpoints can be read; start the run again", run.display());
     Err(Failure::new(Kind::Data, text))
+}
+
+/// Gives a model that lies in a run folder as `file` what the run remembers, where its newest whole checkpoint has the same weights: those
+/// of a best epoch, or means of weights, are no place to go on from.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn remember(model: &mut Model, file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().unwrap_or(Path::new("")).join(FOLDER);
+    if !model.memory().is_empty() {
+        return Ok(());
+    }
+    let newest = newest_first(&folder)?.into_iter().find_map(|(_, file)| Checkpoint::load(file).ok());
+    if let Some(memory) = newest.and_then(|(checkpoint, _)| checkpoint.memory_of(model)) {
+        model.set_memory(memory);
+    }
+    Ok(())
 }
 
 /// The checkpoints in a folder with their steps.

@@ -4,6 +4,7 @@ use nn::interop::{Format, save};
 use serde_json::json;
 
 use crate::args::ConvertArgs;
+use crate::checkpoints;
 use crate::failure::{Failure, Kind};
 use crate::model_file::{self, Loaded};
 use crate::terminal::Terminal;
@@ -24,14 +25,15 @@ pub fn run(args: &ConvertArgs, terminal: &Terminal) -> Result<(), Failure> {
             return Err(Failure::new(Kind::Usage, text));
         }
     };
-    let loaded = model_file::load_with(&args.input, &args.layers, &args.set)?;
-    let Loaded { model, classes, origin, remarks, .. } = &loaded;
-    remarks.iter().for_each(|remark| terminal.warn(remark));
+    let mut loaded = model_file::load_with(&args.input, &args.layers, &args.set)?;
+    checkpoints::remember(&mut loaded.model, &loaded.path)?;
     if args.output.is_dir() {
         let text = format!("convert: {} is a folder; name a file in it", args.output.display());
         return Err(Failure::new(Kind::Usage, text));
     }
-    save(model, &args.output, format, model_file::metadata(classes)?)?;
+    let Loaded { model, classes, origin, mut remarks, .. } = loaded;
+    remarks.extend(save(&model, &args.output, format, model_file::metadata(&classes)?)?);
+    remarks.iter().for_each(|remark| terminal.warn(remark));
     let params = model.counts().total;
     let value = json!({
         "input": loaded.path, "origin": origin, "output": args.output, "format": format.to_string(),

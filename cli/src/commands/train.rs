@@ -88,13 +88,13 @@ impl From<Counts> for Params {
 pub fn run(args: &TrainArgs, terminal: &Terminal) -> Result<(), Failure> {
     let device = machine::open(&args.machine)?;
     machine::compute(|| {
-        let (recipe, base) = start(args)?;
+        let (recipe, base) = start(args, terminal)?;
         train(args, recipe, base, terminal, device)
     })
 }
 
 /// The recipe, and the trained model that it starts from; a dry run needs no more of that than its layers.
-fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
+fn start(args: &TrainArgs, terminal: &Terminal) -> Result<(Recipe, Option<Model>), Failure> {
     let (overrides, data) = (overrides(args), args.data.as_deref());
     let name = match (&args.resume, &args.recipe) {
         (Some(folder), _) => {
@@ -103,6 +103,10 @@ fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
         (None, Some(name)) => name,
         (None, None) => return Err(Failure::new(Kind::Usage, "train: name a recipe, or a run with --resume")),
     };
+    if let Some(path) = bases::trained(name) {
+        let (recipe, base) = bases::further(path, &overrides, terminal)?;
+        return Ok((recipe, Some(base)));
+    }
     let recipe = recipes::read(name, &overrides)?;
     if args.base.is_some() && recipes::read(name, &args.set)?.base.is_none() {
         let text = "--base: the recipe has no [base], so it starts from fresh weights; `gradus transfer` puts a new last layer \
@@ -117,8 +121,8 @@ fn start(args: &TrainArgs) -> Result<(Recipe, Option<Model>), Failure> {
 /// # Errors
 /// If the recipe is wrong, data are missing, the loss runs away, or a file cannot be written.
 pub fn outcome(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<Outcome, Failure> {
-    let (recipe, base) = start(args)?;
-    Ok(Training::prepare(args, recipe, base.as_ref(), terminal, device)?.run(args, None, terminal, device)?.0)
+    let (recipe, base) = start(args, terminal)?;
+    Ok(Training::prepare(args, recipe, base, terminal, device)?.run(args, None, terminal, device)?.0)
 }
 
 /// Trains the whole `recipe`, beginning with the weights of `base` where it says so, and prints what came out.
@@ -133,7 +137,7 @@ pub fn train(
     device: Device,
 ) -> Result<(), Failure> {
     let view = if args.tui { Some(progress::whole_screen(terminal)?) } else { None };
-    let training = Training::prepare(args, recipe, base.as_ref(), terminal, device)?;
+    let training = Training::prepare(args, recipe, base, terminal, device)?;
     if args.dry_run {
         return dry_run(&training.recipe, &training.model, &training.samples, terminal);
     }
@@ -151,6 +155,8 @@ struct Training {
     recipe: Recipe,
     samples: Samples,
     model: Model,
+    /// The model with whose memory it goes on.
+    memory: Option<Model>,
 }
 
 impl Training {
@@ -158,7 +164,7 @@ impl Training {
     fn prepare(
         args: &TrainArgs,
         recipe: Recipe,
-        base: Option<&Model>,
+        base: Option<Model>,
         terminal: &Terminal,
         device: Device,
     ) -> Result<Training, Failure> {
@@ -172,10 +178,11 @@ impl Training {
         };
         let samples = Samples::load(&recipe, place.as_deref())?;
         terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
-        let model = nn::train::start(&recipe, &samples.train, base)?;
+        let model = nn::train::start(&recipe, &samples.train, base.as_ref())?;
         samples.check_outputs(&model, &recipe)?;
         model.to_device(device)?;
-        Ok(Training { recipe, samples, model })
+        let memory = base.filter(|_| recipe.base.as_ref().is_some_and(|base| base.optimizer));
+        Ok(Training { recipe, samples, model, memory })
     }
 
     /// Trains, tests, and writes the run folder.
@@ -186,9 +193,12 @@ impl Training {
         terminal: &Terminal,
         device: Device,
     ) -> Result<(Outcome, Option<Examined>), Failure> {
-        let Training { recipe, mut samples, model } = self;
+        let Training { recipe, mut samples, model, memory } = self;
         datasets::add_hashes(&samples.origin.source, &mut samples.origin.files)?;
         let mut trainer = Trainer::of(&recipe, &model).feature_cache(args.feature_cache.unwrap_or(FEATURE_CACHE));
+        if let (Some(memory), Some(base)) = (memory, &recipe.base) {
+            trainer.recall(&memory, &base.model)?;
+        }
         let mut folder = match &args.resume {
             Some(folder) => reopen(folder, args, &samples, &recipe, &mut trainer, terminal)?,
             None => RunFolder::create(&args.out, &recipe.name)?,

@@ -91,6 +91,36 @@ fn a_trained_model_goes_to_keras_and_back() {
 }
 
 #[test]
+fn a_training_goes_on_from_a_run_and_from_its_file_for_keras_alike() {
+    let place = Place::new();
+    place.ok(&["train", "digits", "--epochs", "1", "--quiet"]);
+    place.ok(&["convert", "runs/0001-digits", "m.keras"]);
+    let data = ["source=digits", "scale=16", "split.test=stratified:0.2", "split.val=stratified:0.1"];
+    let data: Vec<String> = data.iter().flat_map(|pair| ["--set".to_owned(), format!("data.{pair}")]).collect();
+    let further = |model: &str, more: &[&str]| {
+        let data = if model.ends_with("keras") { data.as_slice() } else { &[] };
+        let data: Vec<&str> = data.iter().map(String::as_str).collect();
+        json(&place, &[&["train", model, "--epochs", "1", "--seed", "42"], data.as_slice(), more].concat())
+    };
+    let hash = |done: &Value| done["weights_sha256"].as_str().unwrap().to_owned();
+    let run = further("runs/0001-digits", &[]);
+    assert_eq!((run["recipe"].as_str(), run["steps"].as_u64()), (Some("digits-further"), Some(41)));
+    let config = std::fs::read_to_string(place.path().join("runs/0002-digits-further/config.toml")).unwrap();
+    assert!(config.contains("drop = 0\noptimizer = true\n"), "{config}");
+    assert_eq!(hash(&further("m.keras", &[])), hash(&run));
+    let fresh = further("m.keras", &["--set", "base.optimizer=false"]);
+    assert_ne!(hash(&fresh), hash(&run));
+    // The run that went on can be gone on with, and so can what comes of it.
+    further("runs/0002-digits-further", &[]);
+    place.fails(
+        &["train", "runs/0001-digits", "--set", "optimizer.amsgrad=true"],
+        2,
+        &["does not go on here: adam needs dense.kernel/largest_v, which is not there; begin afresh with --set base"],
+    );
+    place.fails(&["train", "runs/0001-digits", "--base", "m.keras"], 2, &["a model is named already"]);
+}
+
+#[test]
 fn a_model_of_keras_is_a_base_for_transfer() {
     let place = Place::new();
     place.ok(&["train", "digits", "--epochs", "1", "--quiet"]);

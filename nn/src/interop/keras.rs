@@ -4,7 +4,9 @@ mod config;
 mod describe;
 mod fields;
 mod images;
+mod memory;
 mod objects;
+mod optimizer;
 mod rows;
 mod weights;
 
@@ -14,13 +16,15 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::config::Description;
+use self::memory::{Form, Trained};
 use self::rows::row;
 use self::weights::{Weights, Written};
 use crate::core::Tensor;
+use crate::format::NamedTensors;
 use crate::format::archive::{Archive, Packer};
 use crate::format::hdf5::{Hdf5, Node};
 use crate::models::Model;
-use crate::{Error, Result};
+use crate::{Error, Param, Result};
 
 /// The version of Keras in whose form models are written.
 const VERSION: &str = "3.0.0";
@@ -47,8 +51,9 @@ pub(super) fn read_archive(path: &Path) -> Result<(Model, Vec<String>)> {
     let model = json(&text, &name, CONFIG)?;
     let description = config::read(&name, &version, &model, model.get("compile_config"))?;
     let weights = archive.bytes(WEIGHTS, u64::MAX)?.ok_or_else(|| lacks(WEIGHTS))?;
-    let weights = weights::read_new(&Hdf5::new(&format!("{name}: {WEIGHTS}"), weights)?)?;
-    build(description, weights, &name, |layer| &layer.group)
+    let file = Hdf5::new(&format!("{name}: {WEIGHTS}"), weights)?;
+    let (weights, variables) = (weights::read_new(&file)?, weights::optimizer_new(&file)?);
+    build(description, weights, variables, &name, |layer| &layer.group)
 }
 
 /// Whether an HDF5 file has a whole model, not weights alone.
@@ -65,11 +70,17 @@ pub(super) fn read_h5(file: &Hdf5, name: &str) -> Result<(Model, Vec<String>)> {
     let description = config::read(name, &version, &model, parsed("training_config")?.as_ref())?;
     let models = description.layers.iter().filter_map(|layer| Some(layer.theirs.split_once('/')?.0)).collect();
     let weights = weights::read_old(file, "model_weights", &models)?.into_iter().collect();
-    build(description, weights, name, |layer| &layer.theirs)
+    build(description, weights, weights::optimizer_old(file)?, name, |layer| &layer.theirs)
 }
 
-/// Gives a model the weights of a file that has no layers; `map` has pairs of a name there and a layer here.
-pub(super) fn read_weights(file: &Hdf5, name: &str, model: &Model, map: &[(String, String)]) -> Result<Vec<String>> {
+/// Gives a model the weights of a file that has no layers, and what an optimizer of the recipe's kind remembers; `map` has pairs of a
+/// name there and a layer here.
+pub(super) fn read_weights(
+    file: &Hdf5,
+    name: &str,
+    model: &mut Model,
+    map: &[(String, String)],
+) -> Result<Vec<String>> {
     let layers = layers(model)?;
     let old_root =
         ["", "model_weights"].into_iter().find(|root| matches!(file.texts(root, "layer_names"), Ok(Some(_))));
@@ -91,7 +102,8 @@ pub(super) fn read_weights(file: &Hdf5, name: &str, model: &Model, map: &[(Strin
         names.insert(theirs.clone(), ours.clone());
     }
     assign(model, stored, &names, name)?;
-    Ok(Vec::new())
+    let variables = if old_root.is_none() { weights::optimizer_new(file)? } else { Vec::new() };
+    Ok(recall(model, variables, Some(Form::Numbered), |_| None)?.into_iter().collect())
 }
 
 /// Which of a file's layers is which of the model's: by name, or, since names often differ between two builds of one net, by order
@@ -104,20 +116,23 @@ fn paired<'a>(theirs: impl Iterator<Item = &'a String>, ours: Vec<String>) -> BT
     }
 }
 
-/// The bytes of a `.keras` file.
-pub(super) fn archive(model: &Model) -> Result<Vec<u8>> {
+/// The bytes of a `.keras` file, and what users should know about what is not in it.
+pub(super) fn archive(model: &Model) -> Result<(Vec<u8>, Vec<String>)> {
     let described = describe::model(model)?.to_string();
+    let (variables, remarks) = remembered(model)?;
     let mut weights = Node::default();
     weights::write_new(&layers(model)?, &mut weights);
+    weights::write_optimizer_new(&variables, &mut weights);
     let mut archive = Packer::new();
     archive.put("metadata.json", serde_json::json!({ "keras_version": VERSION }).to_string().as_bytes())?;
     archive.put(CONFIG, described.as_bytes())?;
     archive.put(WEIGHTS, &weights.to_bytes()?)?;
-    archive.finish()
+    Ok((archive.finish()?, remarks))
 }
 
-/// The bytes of an `.h5` file with the whole model.
-pub(super) fn h5(model: &Model) -> Result<Vec<u8>> {
+/// The bytes of an `.h5` file with the whole model, and what users should know about what is not in it.
+pub(super) fn h5(model: &Model) -> Result<(Vec<u8>, Vec<String>)> {
+    let (variables, remarks) = remembered(model)?;
     let mut root = Node::default();
     root.put_text("backend", "tensorflow");
     root.put_text("keras_version", VERSION);
@@ -126,7 +141,8 @@ pub(super) fn h5(model: &Model) -> Result<Vec<u8>> {
         root.put_text("training_config", &training.to_string());
     }
     weights::write_old(&layers(model)?, VERSION, root.group("model_weights"));
-    root.to_bytes()
+    weights::write_optimizer_old(&variables, &mut root);
+    Ok((root.to_bytes()?, remarks))
 }
 
 /// The bytes of a `.weights.h5` file.
@@ -145,20 +161,85 @@ fn json(text: &[u8], name: &str, what: &str) -> Result<Value> {
 fn build(
     description: Description,
     weights: BTreeMap<String, Weights>,
+    variables: Vec<Tensor>,
     from: &str,
     key: impl Fn(&config::Named) -> &String,
 ) -> Result<(Model, Vec<String>)> {
-    let Description { recipe, inputs, layers, remarks } = description;
-    let model = Model::with_inputs(&recipe, &inputs)?;
+    let Description { recipe, inputs, layers, mut remarks, memory } = description;
+    let mut model = Model::with_inputs(&recipe, &inputs)?;
     let names = layers.iter().map(|layer| (key(layer).clone(), layer.ours.clone())).collect();
     assign(&model, weights, &names, from)?;
+    let places: BTreeMap<&String, &Vec<usize>> = layers.iter().map(|layer| (&layer.ours, &layer.place)).collect();
+    remarks.extend(recall(&mut model, variables, memory, |layer| places.get(layer).copied())?);
     Ok((model, remarks))
 }
 
-/// The layers of a model with their weights in Keras' order and under Keras' names.
+/// Gives the model what its optimizer remembers, from a file's `variables`; `place` tells where a layer stands in the file. Gives a
+/// remark where they do not fit: without them the model is whole, but a training begins afresh.
+fn recall<'a>(
+    model: &mut Model,
+    variables: Vec<Tensor>,
+    form: Option<Form>,
+    place: impl Fn(&String) -> Option<&'a Vec<usize>>,
+) -> Result<Option<String>> {
+    // Before the first step an optimizer remembers nothing but numbers, of which the first is that of the steps.
+    let is_fresh = variables.first().is_none_or(|steps| matches!(steps.item(), Ok(0.0)));
+    if is_fresh && variables.iter().all(|variable| variable.rank() == 0) {
+        return Ok(None);
+    }
+    let left = |why: &str| Ok(Some(format!("what its optimizer remembers is left out: {why}")));
+    let (Some(form), Some(recipe)) = (form, model.recipe()) else {
+        return left("the file does not say which optimizer that was, or gradus lacks it");
+    };
+    let mut layers = layers(model)?;
+    layers.sort_by_key(|layer| place(&layer.name));
+    match memory::read(variables, &recipe.optimizer, form, &trained(model, layers)) {
+        Ok(state) => model.set_memory(state),
+        Err(why) => return left(&why),
+    }
+    Ok(None)
+}
+
+/// What is trained of some layers, in their order.
+fn trained(model: &Model, layers: Vec<Written>) -> Vec<Trained> {
+    let params: BTreeMap<String, &Param> = model.params().iter().map(|param| (param.name(), param)).collect();
+    let named = layers.into_iter().flat_map(|layer| {
+        layer.weights.into_iter().map(move |(weight, value)| (format!("{}.{weight}", layer.name), value))
+    });
+    let trained = named.filter_map(|(name, value)| {
+        let param = params.get(&name).filter(|param| param.trainable())?;
+        Some(Trained { is_penalized: param.regularizer().is_some(), name, value })
+    });
+    trained.collect()
+}
+
+/// What Keras' optimizer remembers in the place of the model's, and what it cannot, or lacks altogether.
+fn remembered(model: &Model) -> Result<(NamedTensors, Vec<String>)> {
+    let Some(recipe) = model.recipe() else { return Ok(Default::default()) };
+    let (described, mut remarks) = (optimizer::describe(&recipe.optimizer), Vec::new());
+    if objects::loss_json(&recipe.train.loss).is_none() {
+        remarks.push(format!("Keras lacks the loss {}: neither loss nor optimizer are in the file", recipe.train.loss));
+        return Ok((NamedTensors::new(), remarks));
+    }
+    if !described.lacks.is_empty() {
+        remarks.push(format!("Keras' optimizers have no {}", described.lacks.join(", ")));
+    }
+    let mut variables = Vec::new();
+    if !model.memory().is_empty() {
+        let trained = trained(model, layers(model)?);
+        match memory::write(model.memory(), &recipe.optimizer, &trained) {
+            Ok(written) if described.same_rule => variables = written,
+            Ok(_) => remarks.push("what the optimizer remembers is left out: Keras' goes on in another way".into()),
+            Err(why) => remarks.push(format!("what the optimizer remembers is left out: {why}")),
+        }
+    }
+    Ok((variables, remarks))
+}
+
+/// The layers of a model and their weights in Keras' order and under Keras' names.
 fn layers(model: &Model) -> Result<Vec<Written>> {
-    let mut layers = Vec::new();
-    for layer in model.summary().into_iter().filter(|layer| layer.class != "Input") {
+    let (mut layers, rows) = (Vec::new(), model.summary());
+    for layer in describe::order(&rows).into_iter().map(|place| &rows[place]) {
         let mut params = BTreeMap::new();
         model.graph().params_of(&layer.name, &mut |param| {
             let name = param.name();
@@ -174,7 +255,7 @@ fn layers(model: &Model) -> Result<Vec<Written>> {
                 layer.name, layer.class
             )));
         }
-        layers.push(Written { name: layer.name, class: layer.class, weights });
+        layers.push(Written { name: layer.name.clone(), class: layer.class, weights });
     }
     Ok(layers)
 }

@@ -4,6 +4,8 @@
 //! files of weights alone need a recipe with the same layers. What a file has and gradus lacks is refused by name.
 
 mod keras;
+#[cfg(test)]
+mod memory_tests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -165,20 +167,29 @@ pub fn is_hdf5(path: impl AsRef<Path>) -> bool {
     matches!(Content::of(path.as_ref(), ""), Ok(Content::Hdf5))
 }
 
-/// Writes a model, or its weights alone, in any form; `metadata` goes into files of gradus only.
+/// Writes a model, or its weights alone, in any form; `metadata` goes into files of gradus only. Gives what users should know about
+/// what the form has no place for.
 ///
 /// Fails with [`Error::Config`] where the form has no place for a layer.
-pub fn save(model: &Model, path: impl AsRef<Path>, format: Format, metadata: BTreeMap<String, String>) -> Result<()> {
+pub fn save(
+    model: &Model,
+    path: impl AsRef<Path>,
+    format: Format,
+    metadata: BTreeMap<String, String>,
+) -> Result<Vec<String>> {
     let path = path.as_ref();
-    let bytes = match format {
-        Format::Gradus => return model.save(path, metadata),
-        Format::Torch => return safetensors::save(path, &state::dictionary(model)?, &torch_metadata()),
+    let (bytes, remarks) = match format {
+        Format::Gradus => return model.save(path, metadata).map(|()| Vec::new()),
+        Format::Torch => {
+            return safetensors::save(path, &state::dictionary(model)?, &torch_metadata()).map(|()| Vec::new());
+        }
         Format::Keras => keras::archive(model)?,
         Format::KerasH5 => keras::h5(model)?,
-        Format::KerasWeights => keras::weights_h5(model)?,
-        Format::Npz => npz(&model.weights())?,
+        Format::KerasWeights => (keras::weights_h5(model)?, Vec::new()),
+        Format::Npz => (npz(&model.weights())?, Vec::new()),
     };
-    write_atomic(path, |writer| writer.write_all(&bytes))
+    write_atomic(path, |writer| writer.write_all(&bytes))?;
+    Ok(remarks)
 }
 
 fn torch_metadata() -> BTreeMap<String, String> {
@@ -218,7 +229,7 @@ impl Source<'_> {
     fn weigh(
         &self,
         origin: &'static str,
-        give: impl FnOnce(&Model, &[(String, String)]) -> Result<Vec<String>>,
+        give: impl FnOnce(&mut Model, &[(String, String)]) -> Result<Vec<String>>,
     ) -> Result<Opened> {
         let Some(Architecture { recipe, input, names }) = self.architecture else {
             return Err(Error::Config(format!(
@@ -226,8 +237,8 @@ impl Source<'_> {
                 self.name
             )));
         };
-        let model = Model::build(recipe, input)?;
-        let remarks = give(&model, names)?;
+        let mut model = Model::build(recipe, input)?;
+        let remarks = give(&mut model, names)?;
         finite(&model, self.name)?;
         Ok(Opened { model, metadata: BTreeMap::new(), origin, remarks })
     }

@@ -19,12 +19,16 @@ const RECIPE: &str = "gradus.model";
 /// The shapes of the inputs in a model file's metadata.
 const INPUTS: &str = "gradus.inputs";
 
+/// What stands in front of the names of what the training remembers, in a model file; no layer can be called so.
+const MEMORY: &str = "update/";
+
 /// A graph of layers with its parameters.
 #[derive(Debug)]
 pub struct Model {
     pub(super) graph: Graph,
     params: Vec<Param>,
     recipe: Option<Recipe>,
+    memory: NamedTensors,
 }
 
 /// How many numbers a model holds.
@@ -56,7 +60,7 @@ pub struct Row {
 impl Model {
     /// A model of a graph that was built in Rust.
     pub fn new(graph: Graph) -> Self {
-        Self { params: graph.params(), graph, recipe: None }
+        Self { params: graph.params(), graph, recipe: None, memory: NamedTensors::new() }
     }
 
     /// A model of one layer, such as a [`Sequential`](super::Sequential) chain, for samples of shape `input`.
@@ -83,7 +87,7 @@ impl Model {
     /// [`Model::build`] with as many inputs as there are shapes.
     pub(crate) fn with_inputs(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Self> {
         let graph = super::build::graph(recipe, inputs)?;
-        Ok(Self { params: graph.params(), graph, recipe: Some(recipe.clone()) })
+        Ok(Self { params: graph.params(), graph, recipe: Some(recipe.clone()), memory: NamedTensors::new() })
     }
 
     /// The recipe, if the model was built from one.
@@ -103,6 +107,17 @@ impl Model {
         }
         self.recipe = Some(recipe);
         Ok(())
+    }
+
+    /// What the training that made the model remembers, where it was saved with it; else empty. A training can go on from it: see
+    /// [`Trainer::recall`](crate::train::Trainer::recall).
+    pub fn memory(&self) -> &NamedTensors {
+        &self.memory
+    }
+
+    /// Replaces what the training remembers by what [`Update::state`](crate::optim::Update::state) gave; it is saved with the model.
+    pub fn set_memory(&mut self, memory: NamedTensors) {
+        self.memory = memory;
     }
 
     /// The layers.
@@ -242,13 +257,14 @@ impl Model {
         }
     }
 
-    /// Writes weights, recipe and `extra` metadata into one file, whole or not at all.
+    /// Writes weights, recipe, what the training remembers, and `extra` metadata into one file, whole or not at all.
     pub fn save(&self, path: impl AsRef<Path>, mut extra: BTreeMap<String, String>) -> Result<()> {
         if let Some(recipe) = &self.recipe {
             extra.insert(RECIPE.into(), recipe.to_toml());
         }
         extra.insert(INPUTS.into(), format!("{:?}", self.graph.input_shapes()));
-        safetensors::save(path, &self.weights(), &extra)
+        let memory = self.memory.iter().map(|(name, tensor)| (format!("{MEMORY}{name}"), tensor.clone()));
+        safetensors::save(path, &self.weights().into_iter().chain(memory).collect::<Vec<_>>(), &extra)
     }
 
     /// Reads a file of [`Model::save`]; also gives the metadata that was saved with it.
@@ -274,8 +290,11 @@ impl Model {
         let inputs = metadata.remove(INPUTS).ok_or_else(|| lacks(INPUTS))?;
         let inputs: Vec<Vec<usize>> = serde_json::from_str(&inputs).map_err(|_| lacks("readable input shapes"))?;
         let recipe = Recipe::parse(&text, &format!("the recipe in {from}"))?;
-        let model = Self::with_inputs(&recipe, &inputs)?;
+        let mut model = Self::with_inputs(&recipe, &inputs)?;
+        let (memory, weights): (NamedTensors, _) = weights.into_iter().partition(|(name, _)| name.starts_with(MEMORY));
         model.set_weights(weights, from)?;
+        let bare = |(name, tensor): (String, Tensor)| Some((name.strip_prefix(MEMORY)?.to_string(), tensor));
+        model.set_memory(memory.into_iter().filter_map(bare).collect());
         Ok((model, metadata))
     }
 }

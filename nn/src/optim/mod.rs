@@ -11,6 +11,7 @@ mod adamax;
 mod constraint;
 mod elementwise;
 mod lion;
+pub(crate) mod memory;
 mod nadam;
 mod regularizer;
 mod rmsprop;

@@ -6,6 +6,7 @@ use gradus_core::kernels::backend::{Adjust, Rule};
 use gradus_core::ops::step::{self, Step};
 use gradus_core::{Gradient, Gradients, Tensor};
 
+use super::memory::{AVERAGE, BEST, COOLDOWN, GATHERED, NUMBERS, OPTIMIZER, START, STEPS, WAIT};
 use super::schedule::Progress;
 use super::{Move, Optimizer, Schedule, Warmup, pair};
 use crate::{Error, Param, Result};
@@ -349,15 +350,3 @@ impl From<Box<dyn Optimizer>> for Update {
         Self::new(optimizer, Around::default())
     }
 }
-
-/// Under which names the numbers are saved.
-const NUMBERS: [&str; 5] = [STEPS, START, BEST, WAIT, COOLDOWN];
-const STEPS: &str = "steps";
-const START: &str = "learning_rate";
-const BEST: &str = "plateau/best";
-const WAIT: &str = "plateau/wait";
-const COOLDOWN: &str = "plateau/cooldown";
-/// What stands before the names of the tensors.
-const OPTIMIZER: &str = "optimizer/";
-const GATHERED: &str = "gathered/";
-const AVERAGE: &str = "average/";

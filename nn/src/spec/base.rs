@@ -17,6 +17,8 @@ pub struct BaseSpec {
     pub unfreeze_after: Option<usize>,
     /// Which of them join in; all if absent.
     pub unfreeze: Option<Selection>,
+    /// Whether training goes on with what the base's optimizer remembers.
+    pub optimizer: bool,
     /// Where it was written, for complaints.
     pub place: Place,
 }
@@ -34,7 +36,8 @@ impl BaseSpec {
     /// All of a model but its last layer, everything trained.
     pub fn new(model: impl Into<String>) -> Self {
         let (freeze, unfreeze_after, unfreeze) = (None, None, None);
-        Self { model: model.into(), drop: Cut::Last(1), freeze, unfreeze_after, unfreeze, place: "[base]".into() }
+        let (drop, optimizer, place) = (Cut::Last(1), false, "[base]".into());
+        Self { model: model.into(), drop, freeze, unfreeze_after, unfreeze, optimizer, place }
     }
 
     pub(super) fn read(mut table: Table) -> Result<Self> {
@@ -56,6 +59,7 @@ impl BaseSpec {
         let one = "a whole number of 1 or more";
         spec.unfreeze_after = table.take_if("unfreeze_after", one, |&epochs: &usize| epochs > 0)?;
         spec.unfreeze = table.take_named("unfreeze")?;
+        spec.optimizer = table.take("optimizer")?.unwrap_or(false);
         if spec.unfreeze_after.is_some() && spec.freeze.is_none() {
             return Err(table.complain("unfreeze_after without freeze: nothing is frozen; add freeze = \"..-1\""));
         }
@@ -81,6 +85,9 @@ impl BaseSpec {
         }
         if let Some(unfreeze) = &self.unfreeze {
             out.put_named("unfreeze", unfreeze);
+        }
+        if self.optimizer {
+            out.put("optimizer", true);
         }
     }
 

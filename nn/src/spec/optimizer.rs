@@ -23,7 +23,7 @@ macro_rules! kinds {
             pub const NAMES: &[&str] = &[$(<$Options>::KIND),*];
 
             /// The kind that is called `name`, with the defaults of a framework.
-            fn named(name: &str, preset: Preset) -> Option<Self> {
+            pub(crate) fn named(name: &str, preset: Preset) -> Option<Self> {
                 match name {
                     $(<$Options>::KIND => Some(Kind::$Kind(<$Options>::preset(preset))),)*
                     _ => None,
@@ -43,6 +43,11 @@ macro_rules! kinds {
             /// Shows `visit` every number; see [`Options::settings`].
             pub fn settings(&mut self, visit: &mut Visit<'_>) -> Result<()> {
                 match self { $(Kind::$Kind(options) => options.settings(visit),)* }
+            }
+
+            /// What is remembered of each weight, by name.
+            pub fn states(&self) -> Vec<&'static str> {
+                match self { $(Kind::$Kind(options) => options.states(),)* }
             }
 
             /// The optimizer itself, fresh.

@@ -10,6 +10,7 @@ use super::evaluate::Sums;
 use super::{History, Trainer};
 use crate::core::{Device, Tensor};
 use crate::format::safetensors::{self, NamedTensors};
+use crate::models::Model;
 use crate::{Error, Result};
 
 /// Where [`Progress`] stands in a file's metadata.
@@ -60,6 +61,16 @@ impl Checkpoint {
     /// How far the training had come.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// What the training remembers besides the weights, if these are those of `model`; for [`Model::set_memory`].
+    pub fn memory_of(&self, model: &Model) -> Option<NamedTensors> {
+        let sorted = |mut weights: NamedTensors| {
+            weights.sort_by(|a, b| a.0.cmp(&b.0));
+            safetensors::weights_sha256(&weights).ok()
+        };
+        let (own, there) = (sorted(self.part("weights")), sorted(model.weights()));
+        (own.is_some() && own == there).then(|| self.part("update"))
     }
 
     /// Writes the checkpoint, whole or not at all, with `extra` metadata.
@@ -191,7 +202,6 @@ mod tests {
     use super::*;
     use crate::core::RandomKey;
     use crate::data::{Dataset, Loader, Scale};
-    use crate::models::Model;
     use crate::spec::Recipe;
     use crate::train::{Control, Ended, Event, Listener};
 

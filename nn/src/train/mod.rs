@@ -9,6 +9,7 @@ pub mod fit;
 mod gradients;
 mod parts;
 pub mod phase;
+mod recall;
 mod runaway;
 pub mod saving;
 pub mod trial;

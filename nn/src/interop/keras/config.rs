@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
+use super::memory::Form;
 use super::objects;
+use super::optimizer;
 use super::rows;
 use super::weights::group_names;
 use crate::interop::UNKNOWN_DATA;
 use crate::layers::Activation;
 use crate::loss::Loss;
-use crate::optim::{Setting, WeightDecay};
 use crate::spec::{Recipe, Writer};
 use crate::{Error, Result};
 
@@ -26,6 +27,8 @@ pub(super) struct Description {
     pub(super) layers: Vec<Named>,
     /// What users should know.
     pub(super) remarks: Vec<String>,
+    /// In which order the file keeps what the optimizer remembers; `None` if gradus lacks the optimizer, or nothing is said of it.
+    pub(super) memory: Option<Form>,
 }
 
 /// A layer's names in the older files, in the newer ones, and here.
@@ -34,6 +37,8 @@ pub(super) struct Named {
     /// The layer's own name; inside another model, behind that of the outermost one and a slash.
     pub(super) theirs: String,
     pub(super) group: String,
+    /// Where it stands in the description, from the outermost model inwards: Keras has weights in this order.
+    pub(super) place: Vec<usize>,
     pub(super) ours: String,
 }
 
@@ -45,6 +50,8 @@ struct Layer<'a> {
     path: String,
     /// What newer files call the group of its weights, which follows from the order in the description.
     group: String,
+    /// Where it stands in the description.
+    place: Vec<usize>,
     config: &'a Map<String, Value>,
     /// The layers it reads, by their paths.
     from: Vec<String>,
@@ -103,13 +110,18 @@ fn read_inner(version: &str, model: &Value, training: Option<&Value>, file: &str
         before = Some(layer.path.clone());
     }
     out.table("optimizer");
-    out.put("kind", optimizer_kind(training, &mut remarks));
+    let kind = optimizer::kind(training, &mut remarks);
+    out.put("kind", kind.as_deref().unwrap_or("sgd"));
     out.table("train");
     out.put_named("loss", &loss);
     let text = out.finish();
     let mut recipe = Recipe::parse(&text, &format!("the recipe made of {file}"))?;
-    if let Some((_, Some(numbers))) = optimizer(training) {
-        take_numbers(&mut recipe, numbers)?;
+    let mut form = kind.map(|_| Form::Numbered);
+    if let Some((_, Some(numbers))) = optimizer::of(training).filter(|_| form.is_some()) {
+        optimizer::read(numbers, &mut recipe.optimizer, &mut remarks);
+        if optimizer::is_legacy(numbers) {
+            form = Some(Form::Blocks);
+        }
     }
     let named = |layer: Layer| {
         let ours = names.ours.get(&layer.path).filter(|_| layer.class != "InputLayer")?.clone();
@@ -117,9 +129,10 @@ fn read_inner(version: &str, model: &Value, training: Option<&Value>, file: &str
             Some((outermost, _)) => format!("{outermost}/{}", layer.name),
             None => layer.name,
         };
-        Some(Named { theirs, group: layer.group, ours })
+        Some(Named { theirs, group: layer.group, place: layer.place, ours })
     };
-    Ok(Description { recipe, inputs: shapes, layers: layers.into_iter().filter_map(named).collect(), remarks })
+    let layers = layers.into_iter().filter_map(named).collect();
+    Ok(Description { recipe, inputs: shapes, layers, remarks, memory: form })
 }
 
 /// The layers of a model, those of models inside in their places; `None` for a class that is no model whose layers are known.
@@ -156,6 +169,7 @@ fn plan<'a>(class: &str, config: &'a Value) -> Result<Option<Plan<'a>>> {
         all.extend(inner.into_iter().filter(|layer| layer.class != "InputLayer").map(|inner| Layer {
             path: inside(&inner.path),
             group: format!("{}/layers/{}", layer.group, inner.group),
+            place: [layer.place.as_slice(), &inner.place].concat(),
             from: inner.from.iter().map(outside).collect(),
             frozen: inner.frozen || frozen,
             ..inner
@@ -240,7 +254,9 @@ fn described(list: &Value) -> Result<Vec<Layer<'_>>> {
     let list = list.as_array().ok_or_else(|| Error::Data("its description has no list of layers".into()))?;
     let mut layers = list.iter().map(layer).collect::<Result<Vec<_>>>()?;
     let groups = group_names(layers.iter().map(|layer| layer.class));
-    layers.iter_mut().zip(groups).for_each(|(layer, group)| layer.group = group);
+    for (place, (layer, group)) in layers.iter_mut().zip(groups).enumerate() {
+        (layer.group, layer.place) = (group, vec![place]);
+    }
     Ok(layers)
 }
 
@@ -259,8 +275,8 @@ fn layer(value: &Value) -> Result<Layer<'_>> {
         )));
     }
     let from = uses.first().map(histories).unwrap_or_default();
-    let (path, group, whole_config) = (name.clone(), String::new(), &value["config"]);
-    Ok(Layer { class, name, path, group, config, from, frozen: false, whole_config })
+    let (path, group, place, whole_config) = (name.clone(), String::new(), Vec::new(), &value["config"]);
+    Ok(Layer { class, name, path, group, place, config, from, frozen: false, whole_config })
 }
 
 /// The names of the layers that some nested lists refer to: `["dense", 0, 0]`, or objects with a `keras_history` of that form.
@@ -375,46 +391,4 @@ fn loss_of(
         remarks.push(format!("gradus lacks the loss {given}; {usual} stands in the recipe"));
     }
     usual
-}
-
-/// Class and numbers of the optimizer that the model was trained with.
-fn optimizer(training: Option<&Value>) -> Option<(&str, Option<&Map<String, Value>>)> {
-    let training = training?;
-    let (class, numbers) = objects::parts(training.get("optimizer_config").or_else(|| training.get("optimizer"))?)?;
-    Some((class.rsplit('>').next().unwrap_or(class), numbers))
-}
-
-fn optimizer_kind(training: Option<&Value>, remarks: &mut Vec<String>) -> String {
-    let Some((class, _)) = optimizer(training) else { return "sgd".into() };
-    let kind = class.to_lowercase();
-    match crate::spec::Kind::NAMES.contains(&kind.as_str()) {
-        true => kind,
-        false => {
-            remarks.push(format!("gradus lacks the optimizer {class}; sgd stands in the recipe"));
-            "sgd".into()
-        }
-    }
-}
-
-/// Takes over the optimizer's numbers that gradus knows; schedules stay constant at their usual rate.
-fn take_numbers(recipe: &mut Recipe, numbers: &Map<String, Value>) -> Result<()> {
-    recipe.optimizer.kind.settings(&mut |name, setting| {
-        let value = numbers.get(name);
-        let number = value.and_then(Value::as_f64);
-        match (setting, number) {
-            (Setting::Positive(place), Some(number)) if number.is_finite() && number > 0.0 => {
-                *place = objects::shortest(number)
-            }
-            (Setting::NotNegative(place), Some(number)) if number.is_finite() && number >= 0.0 => {
-                *place = objects::shortest(number)
-            }
-            (Setting::Share(place), Some(number)) if (0.0..1.0).contains(&number) => *place = objects::shortest(number),
-            (Setting::Decay(place), Some(number)) if number.is_finite() && number >= 0.0 => {
-                *place = WeightDecay::Decoupled(objects::shortest(number));
-            }
-            (Setting::Flag(place), _) => *place = value.and_then(Value::as_bool).unwrap_or(*place),
-            _ => {}
-        }
-        Ok(())
-    })
 }

@@ -2,43 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use toml::Table;
 
 use super::objects;
+use super::optimizer;
 use super::rows::row;
 use crate::models::{Model, Row};
-use crate::optim::{Constraint, Regularizer, Setting, WeightDecay};
+use crate::optim::{Constraint, Regularizer};
 use crate::spec::{Preset, Recipe};
 use crate::{Error, Result};
-
-/// What Keras calls gradus' optimizers.
-const OPTIMIZERS: &[(&str, &str)] = &[
-    ("sgd", "SGD"),
-    ("adagrad", "Adagrad"),
-    ("rmsprop", "RMSprop"),
-    ("adam", "Adam"),
-    ("adamw", "AdamW"),
-    ("adamax", "Adamax"),
-    ("nadam", "Nadam"),
-    ("adadelta", "Adadelta"),
-    ("lion", "Lion"),
-];
-
-/// The numbers of optimizers that both have. Where Keras lacks one, its rule is the usual value.
-const NUMBERS: &[&str] = &[
-    "learning_rate",
-    "momentum",
-    "nesterov",
-    "rho",
-    "centered",
-    "epsilon",
-    "initial_accumulator_value",
-    "beta_1",
-    "beta_2",
-    "amsgrad",
-    "weight_decay",
-];
 
 /// The whole description.
 pub(super) fn model(model: &Model) -> Result<Value> {
@@ -46,8 +19,8 @@ pub(super) fn model(model: &Model) -> Result<Value> {
     let rows = model.summary();
     let tables = tables(recipe)?;
     let mut layers = Vec::new();
-    for row in rows.iter().filter(|row| row.class != "Input") {
-        layers.push(layer(row, &tables, &rows, recipe.preset)?);
+    for place in order(&rows) {
+        layers.push(layer(&rows[place], &tables, &rows, recipe.preset)?);
     }
     let inputs: Vec<&Row> = rows.iter().filter(|row| row.class == "Input").collect();
     let is_chain = inputs.len() == 1 && rows.windows(2).all(|pair| pair[1].inputs == [pair[0].name.clone()]);
@@ -63,11 +36,38 @@ pub(super) fn model(model: &Model) -> Result<Value> {
     if let [input] = inputs.as_slice() {
         whole["build_config"] = json!({ "input_shape": batch(&input.shape) });
     }
-    if let (Some(loss), Some(optimizer)) = (objects::loss_json(&recipe.train.loss), optimizer(recipe)) {
+    if let (Some(loss), Some(optimizer)) =
+        (objects::loss_json(&recipe.train.loss), optimizer::describe(&recipe.optimizer).config)
+    {
         whole["compile_config"] =
             json!({ "optimizer": optimizer, "loss": loss, "loss_weights": null, "metrics": metrics(recipe) });
     }
     Ok(whole)
+}
+
+/// The places of the layers, inputs left out, in the order in which Keras has them and numbers their weights: those farthest from the end
+/// come first, and of two that are equally far the one that is met first on the way back from the end, along the first inputs first.
+pub(super) fn order(rows: &[Row]) -> Vec<usize> {
+    let places: BTreeMap<&str, usize> = rows.iter().enumerate().map(|(i, row)| (row.name.as_str(), i)).collect();
+    let inputs = |place: usize| rows[place].inputs.iter().filter_map(|name| places.get(name.as_str()).copied());
+    let mut depths = vec![0; rows.len()];
+    for place in (0..rows.len()).rev() {
+        for input in inputs(place) {
+            depths[input] = depths[input].max(depths[place] + 1);
+        }
+    }
+    let (mut met, mut count, mut stack) = (vec![usize::MAX; rows.len()], 0, Vec::from_iter(rows.len().checked_sub(1)));
+    while let Some(place) = stack.pop() {
+        if met[place] == usize::MAX {
+            (met[place], count) = (count, count + 1);
+            let at = stack.len();
+            stack.extend(inputs(place));
+            stack[at..].reverse();
+        }
+    }
+    let mut order: Vec<usize> = (0..rows.len()).filter(|&place| rows[place].class != "Input").collect();
+    order.sort_by_key(|&place| (std::cmp::Reverse(depths[place]), met[place]));
+    order
 }
 
 /// How the model was trained, as the older files say it; `None` where Keras lacks the loss.
@@ -75,7 +75,7 @@ pub(super) fn training(model: &Model) -> Option<Value> {
     let recipe = model.recipe()?;
     let loss = objects::loss_json(&recipe.train.loss)?;
     Some(
-        json!({ "loss": loss, "loss_weights": null, "metrics": metrics(recipe), "optimizer_config": optimizer(recipe)? }),
+        json!({ "loss": loss, "loss_weights": null, "metrics": metrics(recipe), "optimizer_config": optimizer::describe(&recipe.optimizer).config? }),
     )
 }
 
@@ -162,7 +162,7 @@ fn functional(recipe: &Recipe, inputs: &[&Row], layers: Vec<Value>, rows: &[Row]
         value["inbound_nodes"] = json!([]);
         all.push(value);
     }
-    for (row, mut value) in rows.iter().filter(|row| row.class != "Input").zip(layers) {
+    for (row, mut value) in order(rows).into_iter().map(|place| &rows[place]).zip(layers) {
         let tensors: Vec<Value> = sources(row, rows).map(tensor).collect();
         let arguments = if let [one] = tensors.as_slice() { json!([one]) } else { json!([tensors]) };
         value["inbound_nodes"] = json!([{ "args": arguments, "kwargs": {} }]);
@@ -172,25 +172,4 @@ fn functional(recipe: &Recipe, inputs: &[&Row], layers: Vec<Value>, rows: &[Row]
     let ends: Vec<Value> = rows.last().into_iter().map(place).collect();
     let begins: Vec<Value> = inputs.iter().map(|row| place(row)).collect();
     json!({ "name": recipe.name, "trainable": true, "layers": all, "input_layers": begins, "output_layers": ends })
-}
-
-/// The optimizer with the numbers that Keras' has as well.
-fn optimizer(recipe: &Recipe) -> Option<Value> {
-    let (_, class) = OPTIMIZERS.iter().find(|(kind, _)| *kind == recipe.optimizer.kind())?;
-    let mut config = Map::new();
-    let mut numbers = recipe.optimizer.kind.clone();
-    let visited = numbers.settings(&mut |name, setting| {
-        let value = match setting {
-            Setting::Positive(number) | Setting::NotNegative(number) | Setting::Share(number) => Value::from(*number),
-            Setting::Flag(flag) => Value::from(*flag),
-            Setting::Decay(WeightDecay::Decoupled(share)) if *share != 0.0 => Value::from(*share),
-            _ => return Ok(()),
-        };
-        if NUMBERS.contains(&name) {
-            config.insert(name.into(), value);
-        }
-        Ok(())
-    });
-    visited.ok()?;
-    Some(json!({ "module": "keras.optimizers", "class_name": class, "config": config, "registered_name": null }))
 }

@@ -11,6 +11,9 @@ use crate::core::Tensor;
 use crate::format::hdf5::{Hdf5, Node};
 use crate::{Error, Result};
 
+const OPTIMIZER_OLD: &str = "optimizer_weights";
+const OPTIMIZER_NEW: &str = "optimizer/vars";
+
 /// The weights of a layer in the order in which Keras has them.
 pub(super) type Weights = Vec<Tensor>;
 
@@ -72,6 +75,23 @@ pub(super) fn read_new(file: &Hdf5) -> Result<BTreeMap<String, Weights>> {
     Ok(layers)
 }
 
+/// The variables of the optimizer in an older file, in their order; none where it has none.
+pub(super) fn optimizer_old(file: &Hdf5) -> Result<Vec<Tensor>> {
+    match file.has(OPTIMIZER_OLD) {
+        true => {
+            let names = file.texts(OPTIMIZER_OLD, "weight_names")?.unwrap_or_default();
+            names.iter().map(|name| file.tensor(&join(OPTIMIZER_OLD, name))).collect()
+        }
+        false => Ok(Vec::new()),
+    }
+}
+
+/// The variables of the optimizer in a newer file.
+pub(super) fn optimizer_new(file: &Hdf5) -> Result<Vec<Tensor>> {
+    let count = if file.has(OPTIMIZER_NEW) { file.arrays(OPTIMIZER_NEW)?.len() } else { 0 };
+    (0..count).map(|i| file.tensor(&format!("{OPTIMIZER_NEW}/{i}"))).collect()
+}
+
 /// What newer files call the groups of layers of these classes.
 pub(super) fn group_names<'a>(classes: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
@@ -118,6 +138,23 @@ pub(super) fn write_new(layers: &[Written], root: &mut Node) {
         for (i, (_, tensor)) in layer.weights.iter().enumerate() {
             vars.put_tensor(&i.to_string(), tensor);
         }
+    }
+}
+
+/// Puts an optimizer's variables, under their names, into a file of the older form.
+pub(super) fn write_optimizer_old(variables: &[(String, Tensor)], root: &mut Node) {
+    if variables.is_empty() {
+        return;
+    }
+    let group = root.group(OPTIMIZER_OLD);
+    group.put_texts("weight_names", &variables.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+    variables.iter().for_each(|(name, tensor)| group.put_tensor(name, tensor));
+}
+
+/// Puts an optimizer's variables, numbered, into a file of the newer form.
+pub(super) fn write_optimizer_new(variables: &[(String, Tensor)], root: &mut Node) {
+    for (i, (_, tensor)) in variables.iter().enumerate() {
+        root.put_tensor(&format!("{OPTIMIZER_NEW}/{i}"), tensor);
     }
 }
 
