@@ -95,7 +95,7 @@ fn every_optimizer_rule_and_weighting_follows_keras() {
     let (golden, metadata) = safetensors::load(path).unwrap();
     let list: serde_json::Value = serde_json::from_str(&metadata["cases"]).unwrap();
     let cases = list["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 25);
+    assert_eq!(cases.len(), 32);
     for case in cases {
         let text = |key: &str| case[key].as_str().unwrap();
         let recipe = format!(

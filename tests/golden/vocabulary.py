@@ -70,11 +70,22 @@ run("l1", adam, make_adam, "l1 = 0.001\n", rules={"kernel_regularizer": r.L1(0.0
 run("l1_l2", adam, make_adam, 'l1 = 0.001\nl2 = 0.01\n', rules={"kernel_regularizer": r.L1L2(0.001, 0.01)})
 run("bias and activity", adam, make_adam, 'bias_regularizer = "l2(0.1)"\nactivity_regularizer = "l1_l2(0.01, 0.02)"\n',
     rules={"bias_regularizer": r.L2(0.1), "activity_regularizer": r.L1L2(0.01, 0.02)})
+run("bias and activity, l1", adam, make_adam, 'bias_regularizer = "l1(0.01)"\nactivity_regularizer = "l1(0.01)"\n',
+    rules={"bias_regularizer": r.L1(0.01), "activity_regularizer": r.L1(0.01)})
+run("bias and activity, l1_l2 and l2", sgd, make_sgd, 'bias_regularizer = "l1_l2(0.01, 0.1)"\nactivity_regularizer = "l2(0.02)"\n',
+    rules={"bias_regularizer": r.L1L2(0.01, 0.1), "activity_regularizer": r.L2(0.02)})
 run("max_norm", sgd, make_sgd, "max_norm = 1.0\n", rules={"kernel_constraint": c.MaxNorm(1.0)})
 run("non_neg", adam, make_adam, 'kernel_constraint = "non_neg"\nbias_constraint = "non_neg"\n',
     rules={"kernel_constraint": c.NonNeg(), "bias_constraint": c.NonNeg()})
 run("unit_norm", adam, make_adam, 'kernel_constraint = "unit_norm"\n', rules={"kernel_constraint": c.UnitNorm()})
 run("min_max_norm", sgd, make_sgd, 'kernel_constraint = "min_max_norm(0.5, 0.8, 0.5)"\n', rules={"kernel_constraint": c.MinMaxNorm(0.5, 0.8, 0.5)})
+run("clip by value", f'{sgd}clipvalue = 0.02\n', lambda: o.SGD(0.1, clipvalue=0.02))
+run("clip by norm", f'{sgd}clipnorm = 0.05\n', lambda: o.SGD(0.1, clipnorm=0.05))
+run("clip by global norm", f'{sgd}momentum = 0.5\nglobal_clipnorm = 0.1\n', lambda: o.SGD(0.1, momentum=0.5, global_clipnorm=0.1))
+run("accumulation", f'{adam}gradient_accumulation_steps = 4\n', lambda: o.Adam(0.01, gradient_accumulation_steps=4), "l2 = 0.01\n",
+    rules={"kernel_regularizer": r.L2(0.01)})
+run("means of weights", f'{adam}ema_momentum = 0.9\nema_overwrite_frequency = 7\n',
+    lambda: o.Adam(0.01, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=7))
 run("clip, accumulation, schedule",
     'kind = "adam"\nlearning_rate = 0.01\nglobal_clipnorm = 0.5\ngradient_accumulation_steps = 2\n[optimizer.schedule]\nkind = "exponential"\nrate = 0.1\nsteps = 100\n',
     lambda: o.Adam(s.ExponentialDecay(0.01, 100, 0.1), global_clipnorm=0.5, gradient_accumulation_steps=2))
