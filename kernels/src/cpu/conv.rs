@@ -11,12 +11,14 @@
 //! - `fold` computes the gradient of images of few channels, where the result's rows would be too short for vectors.
 //! - `winograd` computes all three with a quarter of the products, where kernels are 3 x 3 and channels not few.
 //! - `depthwise` has filters of one channel, which are no product of matrices; `channels` are its kernels.
-//! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands.
+//! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands; `pointwise` hands it to `matmul` where pixels are
+//!   few.
 
 pub(in crate::cpu) mod channels;
 mod depthwise;
 mod fold;
 mod lattice;
+mod pointwise;
 mod taps;
 mod weight;
 mod winograd;
@@ -155,7 +157,8 @@ pub fn conv2d(
         let (x, w, bias) = (Dense::<T>::new(x), Dense::<T>::new(w), bias.map(Dense::<T>::new));
         let bias = bias.as_ref().map(Dense::as_slice);
         T::activate(activation, &mut |then| {
-            taps::forward(x.as_slice(), w.as_slice(), bias, &s, then, y.as_mut_slice());
+            let of = if pointwise::pays(&s) { pointwise::forward } else { taps::forward };
+            of(x.as_slice(), w.as_slice(), bias, &s, then, y.as_mut_slice());
         })?;
     });
     Ok(y)
@@ -178,7 +181,11 @@ pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, 
     }
     with_number!("conv2d_grad_input", dy.dtype(), T => {
         let (dy, w) = (Dense::<T>::new(dy), Dense::<T>::new(w));
-        let of = if s.has_few_channels() { fold::grad_input::<T> } else { taps::grad_input::<T> };
+        let of = match () {
+            () if pointwise::pays(&s) => pointwise::grad_input::<T>,
+            () if s.has_few_channels() => fold::grad_input::<T>,
+            () => taps::grad_input::<T>,
+        };
         of(dy.as_slice(), w.as_slice(), &s, dx.as_mut_slice());
     });
     Ok(dx)
@@ -202,7 +209,8 @@ pub fn conv2d_grad_weight(x: View, dy: View, kernel: [usize; 2], window: &Window
     }
     with_number!("conv2d_grad_weight", x.dtype(), T => {
         let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
-        weight::grad_weight(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice::<T>());
+        let of = if pointwise::pays(&s) { pointwise::grad_weight::<T> } else { weight::grad_weight::<T> };
+        of(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice::<T>());
     });
     Ok(dw)
 }

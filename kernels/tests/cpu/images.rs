@@ -113,7 +113,7 @@ fn convolutions_of_every_kind_agree() {
 }
 
 /// Sizes at which work is cut into several parts, blocks, panels and tiles.
-fn large() -> [Case; 10] {
+fn large() -> [Case; 13] {
     let valid = Window::valid();
     let around = valid.padded([[1; 2]; 2]);
     let case = |input, w, window, groups| Case { input, w, window, groups };
@@ -126,6 +126,10 @@ fn large() -> [Case; 10] {
         case([3, 20, 20, 48], [1, 1, 70], valid, 1),
         case([5, 20, 20, 33], [1, 1, 64], valid, 1),
         case([3, 20, 20, 48], [1, 1, 70], valid.strided([2; 2]), 1),
+        // Few pixels: products of matrices.
+        case([32, 1, 1, 300], [1, 1, 70], valid, 1),
+        case([8, 2, 3, 40], [1, 1, 700], valid, 1),
+        case([13, 4, 4, 65], [1, 1, 33], valid, 1),
         case([4, 21, 22, 70], [3, 3, 70], around, 70),
         case([4, 21, 22, 70], [3, 3, 70], around.strided([2; 2]), 70),
     ]

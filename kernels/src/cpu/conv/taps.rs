@@ -39,6 +39,11 @@ impl<T: Number> Panels<T> {
         let mut buffer = Buffer::unspecified(T::DTYPE, columns.div_ceil(width) * len);
         for_parts(buffer.as_mut_slice::<T>(), len, &|start, panel| {
             let first = start / len * width;
+            // Rows that are neighbours are filled up as they are copied. Columns are not, and what memory held before would be
+            // multiplied for nothing, slowly where it is denormal.
+            if width > columns - first && starts.iter().any(|tap| tap.col != 1) {
+                panel.fill(T::default());
+            }
             for (tap, panel) in starts.iter().zip(panel.chunks_mut((depth * width).max(1))) {
                 let from = Operand { start: tap.at(0, first), ..*tap };
                 let (columns, to) = (width.min(columns - first), panel.as_mut_ptr());

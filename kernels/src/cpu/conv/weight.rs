@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{Image, Sizes, padded};
+use super::{Image, Sizes, padded, pointwise};
 use crate::Buffer;
 use crate::cpu::cache::caches;
 use crate::cpu::matmul::{Copied, Kernels, MAX_WIDTH, Number, Operand, Tile, add_parts, heights, ranges};
@@ -64,6 +64,8 @@ pub fn grad_weight<T: Number>(x: &[T], dy: &[T], s: &Sizes, dw: &mut [T]) {
         let (x, s) = padded(x, s);
         return grad_weight(x.as_slice(), dy, &s, dw);
     }
+    let longer = s.is_pointwise().then(|| pointwise::in_long_rows(s));
+    let s = longer.as_ref().unwrap_or(s);
     let kernels = T::kernels(Isa::get());
     let (depth, columns) = (s.c / s.groups, s.o / s.groups);
     let [height, width] = s.axes;
