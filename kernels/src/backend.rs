@@ -238,6 +238,43 @@ pub trait Backend: Debug + Send + Sync {
     fn batch_norm(&self, x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]>;
     /// The gradients of [`Backend::batch_norm`] with respect to `x`, `gamma` and `beta`, given its moments.
     fn batch_norm_grad(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<[Buffer; 3]>;
+    /// [`Backend::normalize`] put through `activation` in the same pass; `None` where the device cannot, and the caller takes one
+    /// step after the other, here and below.
+    fn normalize_activated(
+        &self,
+        x: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        activation: Unary,
+    ) -> Result<Option<Buffer>> {
+        _ = (x, axis, how, activation);
+        Ok(None)
+    }
+    /// [`Backend::batch_norm`] put through `activation` in the same pass.
+    fn batch_norm_activated(
+        &self,
+        x: View,
+        axis: usize,
+        gamma: View,
+        beta: View,
+        epsilon: f64,
+        activation: Unary,
+    ) -> Result<Option<[Buffer; 3]>> {
+        _ = (x, axis, gamma, beta, epsilon, activation);
+        Ok(None)
+    }
+    /// The gradients of [`Backend::batch_norm_activated`] with respect to `x`, `gamma` and `beta`, given its moments.
+    fn batch_norm_activated_grad(
+        &self,
+        x: View,
+        dy: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        activation: Unary,
+    ) -> Result<Option<[Buffer; 3]>> {
+        _ = (x, dy, axis, how, activation);
+        Ok(None)
+    }
     /// Each row along the last dimension less its mean and over the root of its variance plus `epsilon`, times `gamma`
     /// plus `beta`, which have the length of a row.
     fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer>;

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use gradus_core::kernels::Unary;
 use gradus_core::{RandomKey, Tensor};
 
 use crate::layers::Activation;
@@ -17,6 +18,37 @@ pub trait Module: Debug + Send + Sync {
     /// Losses take the two apart: computed together with the loss, both lose no digits and cost less.
     fn forward_raw(&self, x: &Tensor, ctx: &Ctx) -> Result<(Tensor, Activation)> {
         Ok((self.forward(x, ctx)?, Activation::Linear))
+    }
+
+    /// [`Module::forward`] put through `function`, if the layer needs fewer passes for both together than one after the other.
+    fn forward_activated(&self, x: &Tensor, ctx: &Ctx, function: Unary) -> Result<Option<Tensor>> {
+        _ = (x, ctx, function);
+        Ok(None)
+    }
+
+    /// [`Module::forward`] put through `next` and `function`, if `next` [scales](Module::as_scale) and the layer can scale its
+    /// weights instead.
+    fn forward_scaled(
+        &self,
+        x: &Tensor,
+        ctx: &Ctx,
+        next: &dyn Module,
+        function: Option<Unary>,
+    ) -> Result<Option<Tensor>> {
+        _ = (x, ctx, next, function);
+        Ok(None)
+    }
+
+    /// If all that the layer does in this pass is to multiply the channels of the last dimension with a number each, and to add
+    /// another: these.
+    fn as_scale(&self, ctx: &Ctx) -> Result<Option<[Tensor; 2]>> {
+        _ = ctx;
+        Ok(None)
+    }
+
+    /// The function of one number that the layer is, if it is nothing else.
+    fn as_function(&self) -> Option<Unary> {
+        None
     }
 
     /// Shows `visit` each parameter with its name inside the module: `kernel`, `bias`, … Without parameters, nothing.

@@ -9,7 +9,7 @@ use gradus_kernels::{Unary, Window};
 
 use super::cast::same_types;
 use super::unary::{pointwise, tells_slope, through};
-use crate::grad::{Grads, Op, Saved, Saves, apply};
+use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{Error, Result, Tensor};
 
 impl Tensor {
@@ -31,8 +31,11 @@ impl Tensor {
         groups: usize,
         activation: Option<Unary>,
     ) -> Result<Tensor> {
+        // Where nothing is recorded, no gradient will ask for the slope.
+        let tracked = |x: Option<&Tensor>| x.is_some_and(Tensor::is_tracked);
+        let recorded = is_recording() && (tracked(Some(self)) || tracked(Some(w)) || tracked(bias));
         let (fused, after) = match activation {
-            Some(f) if !tells_slope(f) => (None, Some(f)),
+            Some(f) if recorded && !tells_slope(f) => (None, Some(f)),
             other => (other, None),
         };
         let op = Conv2d { window: *window, groups, bias: bias.is_some(), activation: fused };

@@ -6,10 +6,11 @@
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
 
-use gradus_kernels::backend;
+use gradus_kernels::{Buffer, Layout, Unary, View, backend};
 use smallvec::SmallVec;
 
 use super::cast::same_types;
+use super::unary::{back, pointwise, reads_result};
 use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{Error, Result, Tensor};
 
@@ -19,36 +20,66 @@ impl Tensor {
     ///
     /// Gives the result, and the mean and the variance as constants of shape `[features]`. Gradients flow through both.
     pub fn batch_norm(&self, gamma: &Tensor, beta: &Tensor, axis: isize, epsilon: f64) -> Result<[Tensor; 3]> {
+        self.batch_norm_activated(gamma, beta, axis, epsilon, None)
+    }
+
+    /// [`Tensor::batch_norm`] put through an activation, in the same passes where the device knows how.
+    pub fn batch_norm_activated(
+        &self,
+        gamma: &Tensor,
+        beta: &Tensor,
+        axis: isize,
+        epsilon: f64,
+        activation: Option<Unary>,
+    ) -> Result<[Tensor; 3]> {
         let axis = self.axis("batch_norm", axis)?;
         if !self.dtype().is_float() || self.is_empty() {
             let what = format!("needs floats, and at least one a feature, not {} {:?}", self.dtype(), self.shape());
             return Err(Error::shape("batch_norm", what));
         }
         let [x, gamma, beta] = same_types([self, gamma, beta])?;
+        let (activation, after) = split(activation);
         let moments = Arc::new(OnceLock::new());
-        let y = apply(Normalize { axis, epsilon, moments: moments.clone(), of_input: true }, &[&x, &gamma, &beta])?;
+        let op = Normalize { axis, epsilon, moments: moments.clone(), of_input: true, activation };
+        let y = apply(op, &[&x, &gamma, &beta])?;
         let [mean, variance] = moments.get().expect("the op has run").clone();
-        Ok([y, mean, variance])
+        Ok([after.map_or(Ok(y.clone()), |f| pointwise(&y, f))?, mean, variance])
     }
 
     /// [`Tensor::batch_norm`] with a given mean and variance, which are constants.
-    pub fn normalize(
+    pub fn normalize(&self, moments: [&Tensor; 2], rows: [&Tensor; 2], axis: isize, epsilon: f64) -> Result<Tensor> {
+        self.normalize_activated(moments, rows, axis, epsilon, None)
+    }
+
+    /// [`Tensor::normalize`] put through an activation, in the same pass where the device knows how.
+    pub fn normalize_activated(
         &self,
         [mean, variance]: [&Tensor; 2],
         [gamma, beta]: [&Tensor; 2],
         axis: isize,
         epsilon: f64,
+        activation: Option<Unary>,
     ) -> Result<Tensor> {
         let axis = self.axis("normalize", axis)?;
         let [x, gamma, beta, mean, variance] = same_types([self, gamma, beta, &mean.detach(), &variance.detach()])?;
+        let (activation, after) = split(activation);
         let moments = Arc::new(OnceLock::from([mean, variance]));
-        apply(Normalize { axis, epsilon, moments, of_input: false }, &[&x, &gamma, &beta])
+        let y = apply(Normalize { axis, epsilon, moments, of_input: false, activation }, &[&x, &gamma, &beta])?;
+        after.map_or(Ok(y.clone()), |f| pointwise(&y, f))
     }
 
     /// Layer normalisation (Ba, Kiros and Hinton 2016): each row along the last dimension with mean 0 and variance 1, times
     /// `gamma` plus `beta`, which have the length of a row.
     pub fn layer_norm(&self, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
         apply(LayerNorm(epsilon), &same_types([self, gamma, beta])?.each_ref())
+    }
+}
+
+/// An activation whose gradient follows from its result belongs to the op, which keeps that; any other comes after it.
+fn split(activation: Option<Unary>) -> (Option<Unary>, Option<Unary>) {
+    match activation {
+        Some(f) if !reads_result(f) => (None, Some(f)),
+        other => (other, None),
     }
 }
 
@@ -60,6 +91,7 @@ struct Normalize {
     moments: Arc<OnceLock<[Tensor; 2]>>,
     /// Whether they are those of the input, which are there once it has run, and change with it.
     of_input: bool,
+    activation: Option<Unary>,
 }
 
 impl Normalize {
@@ -75,6 +107,14 @@ impl Normalize {
             gamma: gamma.view(),
             beta: beta.view(),
             epsilon: self.epsilon,
+        }
+    }
+
+    /// What was normalised, put through the activation in a pass of its own.
+    fn activated(&self, x: &Tensor, y: Buffer) -> Result<Buffer> {
+        match self.activation {
+            None => Ok(y),
+            Some(f) => Ok(x.backend().unary(f, View::new(&y, &Layout::contiguous(x.shape())))?),
         }
     }
 
@@ -120,7 +160,7 @@ impl Op for Normalize {
     }
 
     fn saves(&self) -> Saves {
-        Saves::INPUTS
+        if self.activation.is_some() { Saves::BOTH } else { Saves::INPUTS }
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
@@ -135,11 +175,25 @@ impl Op for Normalize {
             let what = format!("{names} {shapes:?} are not rows of dimension {axis} of");
             return Err(Error::shape("normalize", format!("{what} {} {shape:?} on {}", x.dtype(), x.device())));
         }
+        let (backend, axis) = (x.backend(), self.axis);
         if !self.of_input {
-            return x.computed(x.backend().normalize(x.view(), self.axis, &self.how(gamma, beta))?, x.shape());
+            let how = self.how(gamma, beta);
+            let at_once = self.activation.map(|f| backend.normalize_activated(x.view(), axis, &how, f)).transpose()?;
+            let y = match at_once.flatten() {
+                Some(y) => y,
+                None => self.activated(x, backend.normalize(x.view(), axis, &how)?)?,
+            };
+            return x.computed(y, x.shape());
         }
-        let [y, mean, variance] =
-            x.backend().batch_norm(x.view(), self.axis, gamma.view(), beta.view(), self.epsilon)?;
+        let (gamma, beta) = (gamma.view(), beta.view());
+        let run = |f| backend.batch_norm_activated(x.view(), axis, gamma, beta, self.epsilon, f);
+        let [y, mean, variance] = match self.activation.map(run).transpose()?.flatten() {
+            Some(all) => all,
+            None => {
+                let [y, mean, variance] = backend.batch_norm(x.view(), axis, gamma, beta, self.epsilon)?;
+                [self.activated(x, y)?, mean, variance]
+            }
+        };
         let moments = [x.computed(mean, features)?, x.computed(variance, features)?];
         self.moments.get_or_init(|| moments);
         x.computed(y, x.shape())
@@ -147,10 +201,20 @@ impl Op for Normalize {
 
     fn backward(&self, saved: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
         let [x, gamma, beta] = saved.inputs()?;
+        let through = || self.activation.map_or(Ok(dy.clone()), |f| back(f, saved, dy));
         if is_recording() {
-            return self.composed([x, gamma], dy, grads);
+            return self.composed([x, gamma], &through()?, grads);
         }
         let (backend, how) = (x.backend(), self.how(gamma, beta));
+        if let Some(f) = self.activation.filter(|_| self.of_input)
+            && let Some([dx, dgamma, dbeta]) =
+                backend.batch_norm_activated_grad(x.view(), dy.view(), self.axis, &how, f)?
+        {
+            grads.wrt(0, || x.computed(dx, x.shape()))?;
+            grads.wrt(1, || gamma.computed(dgamma, gamma.shape()))?;
+            return grads.wrt(2, || beta.computed(dbeta, beta.shape()));
+        }
+        let dy = &through()?;
         let cell = OnceCell::new();
         let keep = |dgamma, dbeta| -> Result<&[Tensor; 2]> {
             let params = [gamma.computed(dgamma, gamma.shape())?, beta.computed(dbeta, beta.shape())?];

@@ -170,6 +170,16 @@ pub(super) fn tells_slope(f: Unary) -> bool {
     f.slope_at(0.0).is_some()
 }
 
+/// Whether the gradient of `f` follows from its value alone, so that [`back`] knows it.
+pub(super) fn reads_result(f: Unary) -> bool {
+    tells_slope(f) || saves(f) == Some(Saves::OUTPUT)
+}
+
+/// The gradient `dx` through `f`, of which the result was kept.
+pub(super) fn back(f: Unary, saved: &Saved<'_>, dy: &Tensor) -> Result<Tensor> {
+    if tells_slope(f) { Ok(through(f, saved, dy)?.0) } else { gradient(f, saved, dy) }
+}
+
 /// The gradient `dx` through `f`, of which the result was kept; and, where a kernel sums it on the way, its sum over all
 /// dimensions but the last.
 ///
@@ -225,10 +235,7 @@ impl Op for Pointwise {
     }
 
     fn backward(&self, saved: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
-        grads.wrt(0, || match tells_slope(self.0) {
-            true => Ok(through(self.0, saved, dy)?.0),
-            false => gradient(self.0, saved, dy),
-        })
+        grads.wrt(0, || back(self.0, saved, dy))
     }
 }
 

@@ -230,13 +230,13 @@ impl Backend for Cpu {
 
     fn normalize(&self, x: View, axis: usize, how: &Normalize<'_>) -> Result<Buffer> {
         widen([x, how.mean, how.variance, how.gamma, how.beta], |[x, mean, variance, gamma, beta]| {
-            norm::normalize(x, axis, &Normalize { mean, variance, gamma, beta, ..*how })
+            norm::normalize(x, axis, &Normalize { mean, variance, gamma, beta, ..*how }, None)
         })
     }
 
     fn normalize_grad_params(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<(Buffer, Buffer)> {
         widen_pair([x, dy, how.mean, how.variance], |[x, dy, mean, variance]| {
-            norm::normalize_grad_params(x, dy, axis, &Normalize { mean, variance, ..*how })
+            norm::normalize_grad_params(x, dy, axis, &Normalize { mean, variance, ..*how }, None)
         })
     }
 
@@ -250,7 +250,7 @@ impl Backend for Cpu {
     ) -> Result<Buffer> {
         let Some((dgamma, dbeta)) = params else {
             return widen([x, dy, how.mean, how.variance, how.gamma], |[x, dy, mean, variance, gamma]| {
-                norm::normalize_grad_input(x, dy, axis, &Normalize { mean, variance, gamma, ..*how }, None)
+                norm::normalize_grad_input(x, dy, axis, &Normalize { mean, variance, gamma, ..*how }, None, None)
             });
         };
         let row = Layout::contiguous(&[dgamma.len()]);
@@ -258,18 +258,61 @@ impl Backend for Cpu {
         let [mean, variance, gamma] = [how.mean, how.variance, how.gamma];
         widen([x, dy, mean, variance, gamma, sums[0], sums[1]], |[x, dy, mean, variance, gamma, dgamma, dbeta]| {
             let how = Normalize { mean, variance, gamma, ..*how };
-            norm::normalize_grad_input(x, dy, axis, &how, Some((dgamma.buffer, dbeta.buffer)))
+            norm::normalize_grad_input(x, dy, axis, &how, Some((dgamma.buffer, dbeta.buffer)), None)
         })
     }
 
     fn batch_norm(&self, x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]> {
-        widen_to([x, gamma, beta], |[x, gamma, beta]| norm::batch_norm(x, axis, gamma, beta, epsilon))
+        widen_to([x, gamma, beta], |[x, gamma, beta]| norm::batch_norm(x, axis, gamma, beta, epsilon, None))
     }
 
     fn batch_norm_grad(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<[Buffer; 3]> {
         widen_to([x, dy, how.mean, how.variance, how.gamma], |[x, dy, mean, variance, gamma]| {
-            norm::batch_norm_grad(x, dy, axis, &Normalize { mean, variance, gamma, ..*how })
+            norm::batch_norm_grad(x, dy, axis, &Normalize { mean, variance, gamma, ..*how }, None)
         })
+    }
+
+    fn normalize_activated(
+        &self,
+        x: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        activation: Unary,
+    ) -> Result<Option<Buffer>> {
+        let known = norm::knows(activation).then_some(activation);
+        let run = |[x, mean, variance, gamma, beta]: [View; 5]| {
+            norm::normalize(x, axis, &Normalize { mean, variance, gamma, beta, ..*how }, known)
+        };
+        known.map(|_| widen([x, how.mean, how.variance, how.gamma, how.beta], run)).transpose()
+    }
+
+    fn batch_norm_activated(
+        &self,
+        x: View,
+        axis: usize,
+        gamma: View,
+        beta: View,
+        epsilon: f64,
+        activation: Unary,
+    ) -> Result<Option<[Buffer; 3]>> {
+        let known = norm::knows(activation).then_some(activation);
+        let run = |[x, gamma, beta]: [View; 3]| norm::batch_norm(x, axis, gamma, beta, epsilon, known);
+        known.map(|_| widen_to([x, gamma, beta], run)).transpose()
+    }
+
+    fn batch_norm_activated_grad(
+        &self,
+        x: View,
+        dy: View,
+        axis: usize,
+        how: &Normalize<'_>,
+        activation: Unary,
+    ) -> Result<Option<[Buffer; 3]>> {
+        let known = norm::knows(activation).then_some(activation);
+        let run = |[x, dy, mean, variance, gamma, beta]: [View; 6]| {
+            norm::batch_norm_grad(x, dy, axis, &Normalize { mean, variance, gamma, beta, ..*how }, known)
+        };
+        known.map(|_| widen_to([x, dy, how.mean, how.variance, how.gamma, how.beta], run)).transpose()
     }
 
     fn layer_norm(&self, x: View, gamma: View, beta: View, epsilon: f64) -> Result<Buffer> {

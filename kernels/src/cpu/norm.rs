@@ -5,21 +5,27 @@
 //! are computed over pieces that depend on the shape alone, each in two passes while it lies in cache, and merged in order
 //! by the rule of Chan, Golub and LeVeque (1979), which loses no digits to cancellation.
 
+mod after;
 mod batch;
+mod columns;
 mod layer;
 
 use std::ops::Range;
 
+use self::after::{After, Clip, Nothing};
+use self::columns::{
+    COLUMNS, grad_rows, grad_run, inverse_roots, multiply_columns, products_run, scale_rows, scale_run, square_columns,
+    squares_run, sum_columns, sum_run,
+};
 pub use self::layer::layer_norm;
 use super::copy::Dense;
 use super::fused::with_real;
-use super::math::{Real, total, total_of_two};
+use super::math::Real;
 use super::read::for_parts;
-use super::simd::mul_add;
-use super::threads::{Block, GRAIN, OnBlock, for_blocks};
+use super::threads::{GRAIN, OnBlock, for_blocks};
 use crate::backend::Normalize;
 use crate::buffer::scratch::Scratch;
-use crate::{Buffer, DType, Element, Error, Layout, Result, View};
+use crate::{Buffer, DType, Element, Error, Layout, Result, Unary, View};
 
 /// Features of a piece of many rows, at most: their sums stay in the first-level cache.
 const SIDE: usize = 512;
@@ -33,142 +39,6 @@ const MOST: usize = 4;
 
 /// Rows of some features that the first-level cache holds, together with their gradient.
 const LOW: usize = 128;
-
-/// Columns whose sums are kept in registers while they are added up.
-const COLUMNS: usize = 32;
-
-/// The sums over all rows, `stride` apart, of what `f` makes of the elements of `len` columns, at most `COLUMNS`, from `at` on.
-#[inline(always)]
-fn column_sums<T: Real>(
-    x: &[T],
-    stride: usize,
-    (at, len): (usize, usize),
-    f: impl Fn(usize, T) -> f64,
-) -> [f64; COLUMNS] {
-    let mut sums = [0.0; COLUMNS];
-    for row in x.chunks(stride) {
-        for (i, (sum, &x)) in sums.iter_mut().zip(&row[at..at + len]).enumerate() {
-            *sum += f(i, x);
-        }
-    }
-    sums
-}
-
-crate::simd! {
-    /// The sums of the columns of `x`, whose rows are `stride` apart.
-    fn sum_columns<T>(x: &[T], stride: usize, sums: &mut [f64]) where [T: Real] {
-        let (blocks, rest) = sums.as_chunks_mut::<COLUMNS>();
-        let at = blocks.len() * COLUMNS;
-        for (sums, at) in blocks.iter_mut().zip((0..).step_by(COLUMNS)) {
-            *sums = column_sums(x, stride, (at, COLUMNS), |_, x| x.wide());
-        }
-        rest.fill(0.0);
-        for row in x.chunks(stride) {
-            for (sum, &x) in rest.iter_mut().zip(&row[at..]) {
-                *sum += x.wide();
-            }
-        }
-    }
-    /// The sums of the columns' squared distances from `mean`.
-    fn square_columns<T>(x: &[T], stride: usize, mean: &[f64], sums: &mut [f64]) where [T: Real] {
-        let ((blocks, rest), (means, mean)) = (sums.as_chunks_mut::<COLUMNS>(), mean.as_chunks::<COLUMNS>());
-        let at = blocks.len() * COLUMNS;
-        for ((sums, mean), at) in blocks.iter_mut().zip(means).zip((0..).step_by(COLUMNS)) {
-            *sums = column_sums(x, stride, (at, COLUMNS), |i, x| (x.wide() - mean[i]) * (x.wide() - mean[i]));
-        }
-        rest.fill(0.0);
-        for row in x.chunks(stride) {
-            for ((sum, &mean), &x) in rest.iter_mut().zip(mean).zip(&row[at..]) {
-                let distance = x.wide() - mean;
-                *sum = mul_add::<FMA, f64>(distance, distance, *sum);
-            }
-        }
-    }
-    /// The sums of the columns of `dy`, and those of `dy` times the distance of `x` from its mean.
-    fn multiply_columns<T>(x: &[T], dy: &[T], stride: usize, mean: &[T], sums: &mut [f64], products: &mut [f64])
-    where [T: Real] {
-        let ((sums, sums_rest), (products, products_rest)) =
-            (sums.as_chunks_mut::<COLUMNS>(), products.as_chunks_mut::<COLUMNS>());
-        let (means, mean) = mean.as_chunks::<COLUMNS>();
-        let at = sums.len() * COLUMNS;
-        for (((sums, products), mean), at) in sums.iter_mut().zip(products).zip(means).zip((0..).step_by(COLUMNS)) {
-            *sums = [0.0; COLUMNS];
-            let mut inner = [0.0; COLUMNS];
-            let mut outer = [0.0; COLUMNS];
-            for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
-                let (x, dy) = (&x[at..at + COLUMNS], &dy[at..at + COLUMNS]);
-                for i in 0..COLUMNS {
-                    outer[i] += dy[i].wide();
-                    inner[i] = mul_add::<FMA, f64>(dy[i].wide(), (x[i] - mean[i]).wide(), inner[i]);
-                }
-            }
-            (*sums, *products) = (outer, inner);
-        }
-        sums_rest.fill(0.0);
-        products_rest.fill(0.0);
-        for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
-            let sums = sums_rest.iter_mut().zip(products_rest.iter_mut());
-            for ((((sum, product), &mean), &x), &dy) in sums.zip(mean).zip(&x[at..]).zip(&dy[at..]) {
-                *sum += dy.wide();
-                *product = mul_add::<FMA, f64>(dy.wide(), (x - mean).wide(), *product);
-            }
-        }
-    }
-    /// One over the root of each variance: what a feature is multiplied with, if its `gamma` is 1.
-    fn inverse_roots<T>(variance: &[T], epsilon: f64, roots: &mut [f64]) where [T: Real] {
-        for (root, &variance) in roots.iter_mut().zip(variance) {
-            *root = 1.0 / (variance.wide() + epsilon).sqrt();
-        }
-    }
-    /// `y = (x - mean) * factor + shift`, row by row; the rows of `x` are `stride` apart.
-    fn scale_rows<T>(x: &[T], stride: usize, y: &mut Block<'_, T>, mean: &[T], factor: &[T], shift: &[T]) where [T: Real] {
-        for (x, y) in x.chunks(stride).zip(y.rows()) {
-            for ((((y, &x), &mean), &factor), &shift) in y.iter_mut().zip(x).zip(mean).zip(factor).zip(shift) {
-                *y = mul_add::<FMA, T>(x - mean, factor, shift);
-            }
-        }
-    }
-    /// `dx = factor * (dy - centre - (x - mean) * slope)`, row by row; the rows of `x` and `dy` are `stride` apart.
-    fn grad_rows<T>(x: &[T], dy: &[T], stride: usize, dx: &mut Block<'_, T>, mean: &[T], terms: [&[T]; 3]) where [T: Real] {
-        let [factor, centre, slope] = terms;
-        for ((x, dy), dx) in x.chunks(stride).zip(dy.chunks(stride)).zip(dx.rows()) {
-            let width = dx.len();
-            let (x, dy, mean) = (&x[..width], &dy[..width], &mean[..width]);
-            let (factor, centre, slope) = (&factor[..width], &centre[..width], &slope[..width]);
-            for i in 0..width {
-                dx[i] = factor[i] * (dy[i] - centre[i] - (x[i] - mean[i]) * slope[i]);
-            }
-        }
-    }
-    /// `y = (x - mean) * factor + shift` for one feature.
-    fn scale_run<T>(x: &[T], y: &mut [T], mean: T, factor: T, shift: T) where [T: Real] {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = mul_add::<FMA, T>(x - mean, factor, shift);
-        }
-    }
-    /// `dx = factor * (dy - centre - (x - mean) * slope)` for one feature.
-    fn grad_run<T>(x: &[T], dy: &[T], dx: &mut [T], mean: T, factor: T, centre: T, slope: T) where [T: Real] {
-        for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-            *dx = factor * (dy - centre - (x - mean) * slope);
-        }
-    }
-    /// The sum of `x`.
-    fn sum_run<T>(x: &[T]) -> f64 where [T: Real] {
-        total::<LANES, _>(x, |x| x.wide())
-    }
-    /// The sum of squared distances from `mean`.
-    fn squares_run<T>(x: &[T], mean: f64) -> f64 where [T: Real] {
-        total::<LANES, _>(x, |x| (x.wide() - mean) * (x.wide() - mean))
-    }
-    /// The sum of `dy`, and that of `dy` times the distance of `x` from its mean.
-    fn products_run<T>(x: &[T], dy: &[T], mean: T) -> (f64, f64) where [T: Real] {
-        let products = total_of_two::<LANES, _>(x, dy, |x, dy| dy.wide() * (x - mean).wide());
-        (total::<LANES, _>(dy, |dy| dy.wide()), products)
-    }
-}
-
-/// Sums side by side: enough to hide the time that an addition takes.
-const LANES: usize = 32;
 
 /// Writes two sums over some rows for each of some features.
 type Part<'a> = dyn Fn(Range<usize>, Range<usize>, [&mut [f64]; 2]) + Sync + 'a;
@@ -325,68 +195,122 @@ pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
     })
 }
 
-/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, feature by feature.
-pub fn normalize(x: View, axis: usize, how: &Normalize) -> Result<Buffer> {
+/// Runs `$body` with `$after` bound to what numbers are put through.
+macro_rules! with_after {
+    ($activation:expr, $T:ty, $after:ident => $body:expr) => {
+        match $activation.and_then(Clip::<$T>::of) {
+            Some($after) => $body,
+            None => {
+                let $after = Nothing;
+                $body
+            }
+        }
+    };
+}
+
+/// Whether the functions below know an activation, which they take into their passes.
+pub fn knows(activation: Unary) -> bool {
+    Clip::<f64>::of(activation).is_some()
+}
+
+/// `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, feature by feature, put through an activation that [`knows`].
+pub fn normalize(x: View, axis: usize, how: &Normalize, activation: Option<Unary>) -> Result<Buffer> {
     with_real!("normalize", x.dtype(), T => {
         let shape = Shape::of(x, axis);
         let mut y = Buffer::unspecified(T::DTYPE, x.len());
         let [x, mean, variance, gamma, beta] = [x, how.mean, how.variance, how.gamma, how.beta].map(Dense::<T>::new);
         let (x, mean, beta) = (x.as_slice(), mean.as_slice(), beta.as_slice());
-        let (variance, gamma) = (variance.as_slice(), gamma.as_slice());
-        let roots = roots(variance, how.epsilon);
-        let factor = row::<T>(shape.features, |i| roots[i] * gamma[i].wide());
+        let factor = factors(variance.as_slice(), gamma.as_slice(), how.epsilon);
         let factor = &*factor;
-        shape.for_each(
+        with_after!(activation, T, after => shape.for_each(
             y.as_mut_slice::<T>(),
             &|rows, side, y| {
                 let x = &x[rows.start * shape.features + side.start..];
-                scale_rows(x, shape.features, y, &mean[side.clone()], &factor[side.clone()], &beta[side]);
+                scale_rows(x, shape.features, y, &mean[side.clone()], [factor, beta].map(|row| &row[side.clone()]), after);
             },
-            &|start, i, y| scale_run(&x[start..][..y.len()], y, mean[i], factor[i], beta[i]),
-        );
+            &|start, i, y| scale_run(&x[start..][..y.len()], y, mean[i], [factor[i], beta[i]], after),
+        ));
         Ok(y)
     })
 }
 
-/// The gradients of [`normalize`] with respect to `gamma` and `beta`.
-pub fn normalize_grad_params(x: View, dy: View, axis: usize, how: &Normalize) -> Result<(Buffer, Buffer)> {
+/// What each feature's distance from its mean is multiplied with.
+fn factors<T: Real>(variance: &[T], gamma: &[T], epsilon: f64) -> Scratch<T> {
+    let roots = roots(variance, epsilon);
+    row(variance.len(), |i| roots[i] * gamma[i].wide())
+}
+
+/// The gradients of [`normalize`] with respect to `gamma` and `beta`. With an activation, `dy` is the gradient of its result.
+pub fn normalize_grad_params(
+    x: View,
+    dy: View,
+    axis: usize,
+    how: &Normalize,
+    activation: Option<Unary>,
+) -> Result<(Buffer, Buffer)> {
     with_real!("normalize_grad", x.dtype(), T => {
-        let shape = Shape::of(x, axis);
-        let [x, dy, mean, variance] = [x, dy, how.mean, how.variance].map(Dense::<T>::new);
-        let (x, dy, mean) = (x.as_slice(), dy.as_slice(), mean.as_slice());
-        let features = shape.features;
-        let [sums, products] = shape.gather(
-            &|rows, side, [sums, products]| {
-                if shape.inner == 1 {
-                    let place = rows.start * features + side.start..rows.end * features;
-                    return multiply_columns(&x[place.clone()], &dy[place], features, &mean[side], sums, products);
-                }
-                for (i, feature) in side.enumerate() {
-                    for run in shape.runs(rows.clone(), feature) {
-                        let (sum, product) = products_run(&x[run.clone()], &dy[run], mean[feature]);
-                        sums[i] += sum;
-                        products[i] += product;
-                    }
-                }
-            },
-            |[sum, product], _, [part_sum, part_product], _| {
-                *sum += part_sum;
-                *product += part_product;
-            },
-        );
-        let roots = roots(variance.as_slice(), how.epsilon);
-        Ok((row_buffer::<T>(features, |i| products[i] * roots[i]), row_buffer::<T>(features, |i| sums[i])))
+        let [x_dense, dy, mean, variance] = [x, dy, how.mean, how.variance].map(Dense::<T>::new);
+        let (variance, shape) = (variance.as_slice(), Shape::of(x, axis));
+        let line = line::<T>(variance, how, activation);
+        let [factor, shift] = line.as_ref().map_or([mean.as_slice(); 2], |[factor, shift]| [factor, shift]);
+        let data = [x_dense.as_slice(), dy.as_slice()];
+        let [sums, products] = with_after!(activation, T, after => {
+            sums_of_params(shape, data, mean.as_slice(), [factor, shift], after)
+        });
+        let roots = roots(variance, how.epsilon);
+        Ok((row_buffer::<T>(shape.features, |i| products[i] * roots[i]), row_buffer::<T>(shape.features, |i| sums[i])))
     })
 }
 
+/// Factors and shifts of all features, where there is an activation that wants to know what reached it.
+fn line<T: Real + Element>(variance: &[T], how: &Normalize, activation: Option<Unary>) -> Option<[Scratch<T>; 2]> {
+    activation?;
+    let [gamma, beta] = [how.gamma, how.beta].map(Dense::<T>::new);
+    let beta = beta.as_slice();
+    Some([factors(variance, gamma.as_slice(), how.epsilon), row(beta.len(), |i| beta[i].wide())])
+}
+
+/// For each feature the sum of `dy`, and that of `dy` times the distance of `x` from its mean.
+fn sums_of_params<T: Real>(
+    shape: Shape,
+    [x, dy]: [&[T]; 2],
+    mean: &[T],
+    line: [&[T]; 2],
+    after: impl After<T>,
+) -> [Scratch<f64>; 2] {
+    let features = shape.features;
+    shape.gather(
+        &|rows, side, [sums, products]| {
+            if shape.inner == 1 {
+                let place = rows.start * features + side.start..rows.end * features;
+                let (data, line) = ([x, dy].map(|data| &data[place.clone()]), line.map(|row| &row[side.clone()]));
+                return multiply_columns(data, features, &mean[side], line, after, [sums, products]);
+            }
+            for (i, feature) in side.enumerate() {
+                for run in shape.runs(rows.clone(), feature) {
+                    let (data, line) = ([x, dy].map(|data| &data[run.clone()]), line.map(|row| row[feature]));
+                    let (sum, product) = products_run(data, mean[feature], line, after);
+                    sums[i] += sum;
+                    products[i] += product;
+                }
+            }
+        },
+        |[sum, product], _, [part_sum, part_product], _| {
+            *sum += part_sum;
+            *product += part_product;
+        },
+    )
+}
+
 /// The gradient of [`normalize`] with respect to `x`: with the gradients of `gamma` and `beta` where mean and variance are
-/// those of `x` itself, and without where they are constants.
+/// those of `x` itself, and without where they are constants. With an activation, `dy` is the gradient of its result.
 pub fn normalize_grad_input(
     x: View,
     dy: View,
     axis: usize,
     how: &Normalize,
     params: Option<(&Buffer, &Buffer)>,
+    activation: Option<Unary>,
 ) -> Result<Buffer> {
     with_real!("normalize_grad", x.dtype(), T => {
         let shape = Shape::of(x, axis);
@@ -396,45 +320,66 @@ pub fn normalize_grad_input(
         let (variance, features, count) = (variance.as_slice(), shape.features, shape.count() as f64);
         let roots = roots(variance, how.epsilon);
         let of = |sums: Option<&Buffer>, i: usize| sums.map_or(0.0, |sums| sums.as_slice::<T>()[i].wide() / count);
-        let factor = row::<T>(features, |i| roots[i] * gamma[i].wide());
+        let factor = factors(variance, gamma, how.epsilon);
+        let line = line::<T>(variance, how, activation);
+        let shift = line.as_ref().map_or(mean, |[_, shift]| shift);
         let slope = row::<T>(features, |i| of(params.map(|params| params.0), i) * roots[i]);
         let centre = row::<T>(features, |i| of(params.map(|params| params.1), i));
-        let [factor, centre, slope] = [&*factor, &*centre, &*slope];
-        shape.for_each(
+        let terms = [&*factor, shift, &*centre, &*slope];
+        with_after!(activation, T, after => shape.for_each(
             dx.as_mut_slice::<T>(),
             &|rows, side, dx| {
                 let from = rows.start * features + side.start;
-                let terms = [factor, centre, slope].map(|row| &row[side.clone()]);
-                grad_rows(&x[from..], &dy[from..], features, dx, &mean[side], terms);
+                let terms = terms.map(|row| &row[side.clone()]);
+                grad_rows([&x[from..], &dy[from..]], features, dx, &mean[side], terms, after);
             },
             &|start, i, dx| {
                 let place = start..start + dx.len();
-                grad_run(&x[place.clone()], &dy[place], dx, mean[i], factor[i], centre[i], slope[i]);
+                let data = [&x[place.clone()], &dy[place]];
+                grad_run(data, dx, mean[i], terms.map(|row| row[i]), after);
             },
-        );
+        ));
         Ok(dx)
     })
 }
 
 /// [`normalize`] with the moments of `x` itself, and these.
-pub fn batch_norm(x: View, axis: usize, gamma: View, beta: View, epsilon: f64) -> Result<[Buffer; 3]> {
+pub fn batch_norm(
+    x: View,
+    axis: usize,
+    gamma: View,
+    beta: View,
+    epsilon: f64,
+    activation: Option<Unary>,
+) -> Result<[Buffer; 3]> {
     let shape = Shape::of(x, axis);
     if shape.is_low() {
-        return Ok(with_real!("batch_norm", x.dtype(), T => batch::batch_norm::<T>(x, shape, gamma, beta, epsilon)));
+        return Ok(with_real!("batch_norm", x.dtype(), T => with_after!(activation, T, after => {
+            batch::batch_norm::<T>(x, shape, [gamma, beta], epsilon, after)
+        })));
     }
     let (mean, variance) = moments(x, axis)?;
     let row = Layout::contiguous(&[shape.features]);
     let how = Normalize { mean: View::new(&mean, &row), variance: View::new(&variance, &row), gamma, beta, epsilon };
-    Ok([normalize(x, axis, &how)?, mean, variance])
+    Ok([normalize(x, axis, &how, activation)?, mean, variance])
 }
 
 /// The gradients of [`batch_norm`] with respect to `x`, `gamma` and `beta`.
-pub fn batch_norm_grad(x: View, dy: View, axis: usize, how: &Normalize) -> Result<[Buffer; 3]> {
+pub fn batch_norm_grad(
+    x: View,
+    dy: View,
+    axis: usize,
+    how: &Normalize,
+    activation: Option<Unary>,
+) -> Result<[Buffer; 3]> {
     let shape = Shape::of(x, axis);
     if shape.is_low() {
-        return Ok(with_real!("batch_norm_grad", x.dtype(), T => batch::batch_norm_grad::<T>(x, dy, shape, how)));
+        return Ok(with_real!("batch_norm_grad", x.dtype(), T => with_after!(activation, T, after => {
+            let line = line::<T>(Dense::<T>::new(how.variance).as_slice(), how, activation);
+            batch::batch_norm_grad::<T>([x, dy], shape, how, line.as_ref().map(|[_, shift]| &**shift), after)
+        })));
     }
-    let (dgamma, dbeta) = normalize_grad_params(x, dy, axis, how)?;
-    let dx = normalize_grad_input(x, dy, axis, how, Some((&dgamma, &dbeta)))?;
+    let (dgamma, dbeta) = normalize_grad_params(x, dy, axis, how, activation)?;
+    let dx = normalize_grad_input(x, dy, axis, how, Some((&dgamma, &dbeta)), activation)?;
     Ok([dx, dgamma, dbeta])
 }

@@ -53,6 +53,10 @@ fn normalisation_agrees() {
         for (got, want) in got.iter().zip(&want) {
             assert_close(got, want, SUMS, || what("batch_norm_grad"));
         }
+        for activation in [Unary::Relu, Unary::Relu6] {
+            activated_agrees([x, dy], axis, &how, activation);
+        }
+        assert!(CPU.normalize_activated(x, axis, &how, Unary::Tanh).unwrap().is_none());
         let params = REFERENCE.normalize_grad_params(x, dy, axis, &how).unwrap();
         assert_both(&CPU.normalize_grad_params(x, dy, axis, &how).unwrap(), &params, || {
             what("gradients of gamma, beta")
@@ -62,6 +66,36 @@ fn normalisation_agrees() {
                 [&CPU as &dyn Backend, &REFERENCE].map(|on| on.normalize_grad_input(x, dy, axis, &how, sums).unwrap());
             assert_close(&got, &want, SUMS, || what("gradient of x"));
         }
+    }
+}
+
+/// What the activation has a pass of its own for in the reference.
+fn activated_agrees([x, dy]: [View; 2], axis: usize, how: &Normalize, activation: Unary) {
+    let layout = Layout::contiguous(x.shape());
+    let what = |op: &str| format!("{op} with {activation:?}: {} {:?} along {axis}", x.dtype(), x.shape());
+    let y = REFERENCE.normalize(x, axis, how).unwrap();
+    let want = REFERENCE.unary(activation, View::new(&y, &layout)).unwrap();
+    let got = CPU.normalize_activated(x, axis, how, activation).unwrap().unwrap();
+    assert_close(&got, &want, SUMS, || what("normalize"));
+    let Normalize { gamma, beta, epsilon, .. } = *how;
+    let all = CPU.batch_norm_activated(x, axis, gamma, beta, epsilon, activation).unwrap().unwrap();
+    let [y_of_batch, mean, variance] = REFERENCE.batch_norm(x, axis, gamma, beta, epsilon).unwrap();
+    let want = REFERENCE.unary(activation, View::new(&y_of_batch, &layout)).unwrap();
+    for (got, want) in all.iter().zip([&want, &mean, &variance]) {
+        assert_close(got, want, SUMS, || what("batch_norm"));
+    }
+    let slope = |y: f64| f64::from(y > 0.0 && (activation == Unary::Relu || y < 6.0));
+    let through = |dtype| -> Buffer {
+        let [y, dy] = [View::new(&y, &layout), dy].map(|view| REFERENCE.cast(view, DType::F64).unwrap());
+        let pairs = y.as_slice::<f64>().iter().zip(dy.as_slice::<f64>());
+        let dz = Buffer::from_slice(&pairs.map(|(&y, &dy)| slope(y) * dy).collect::<Vec<f64>>());
+        REFERENCE.cast(View::new(&dz, &layout), dtype).unwrap()
+    };
+    let dz = through(x.dtype());
+    let want = REFERENCE.batch_norm_grad(x, View::new(&dz, &layout), axis, how).unwrap();
+    let got = CPU.batch_norm_activated_grad(x, dy, axis, how, activation).unwrap().unwrap();
+    for (got, want) in got.iter().zip(&want) {
+        assert_close(got, want, SUMS, || what("batch_norm_grad"));
     }
 }
 

@@ -129,6 +129,10 @@ impl Module for Activation {
         self.apply_raw(x.clone())
     }
 
+    fn as_function(&self) -> Option<Unary> {
+        self.function()
+    }
+
     fn is_steady(&self) -> bool {
         true
     }

@@ -1,5 +1,6 @@
 //! Batch normalisation (Ioffe and Szegedy 2015).
 
+use gradus_core::kernels::Unary;
 use gradus_core::{DType, Device, Tensor};
 
 use crate::{Ctx, Error, Module, Param, Result};
@@ -93,16 +94,8 @@ impl BatchNorm {
         usize::try_from(if axis < 0 { axis + rank as isize } else { axis }).ok().filter(|&axis| axis < rank)
     }
 
-    fn mismatch(&self, shape: &[usize], axis: usize) -> Error {
-        let features = self.moving_mean.len();
-        Error::Config(format!(
-            "batch_norm: takes {features} features in dimension {axis} of a batch, a sample has shape {shape:?}"
-        ))
-    }
-}
-
-impl Module for BatchNorm {
-    fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+    /// The layer's result, put through a function.
+    fn normalize(&self, x: &Tensor, ctx: &Ctx, function: Option<Unary>) -> Result<Tensor> {
         let axis = self.axis(x.rank()).filter(|&axis| x.shape()[axis] == self.moving_mean.len());
         let Some(axis) = axis else {
             return Err(self.mismatch(x.shape().get(1..).unwrap_or_default(), x.rank().saturating_sub(1)));
@@ -117,16 +110,50 @@ impl Module for BatchNorm {
 
         if !ctx.training || self.keeps_averages() {
             let (mean, variance) = (self.moving_mean.value(), self.moving_variance.value());
-            return Ok(x.normalize([&mean, &variance], [&gamma, &beta], axis as isize, epsilon)?);
+            return Ok(x.normalize_activated([&mean, &variance], [&gamma, &beta], axis as isize, epsilon, function)?);
         }
         let count = x.len() / x.shape()[axis].max(1);
         if x.rank() < 2 || count == 0 || (self.options.unbiased && count == 1) {
             let what = format!("batch_norm: a batch of shape {:?} has {count} numbers a feature", x.shape());
             return Err(Error::Config(format!("{what}; training needs a spread: use a larger batch")));
         }
-        let [y, mean, variance] = x.batch_norm(&gamma, &beta, axis as isize, epsilon)?;
+        let [y, mean, variance] = x.batch_norm_activated(&gamma, &beta, axis as isize, epsilon, function)?;
         self.remember(&mean, &variance, count)?;
         Ok(y)
+    }
+
+    fn mismatch(&self, shape: &[usize], axis: usize) -> Error {
+        let features = self.moving_mean.len();
+        Error::Config(format!(
+            "batch_norm: takes {features} features in dimension {axis} of a batch, a sample has shape {shape:?}"
+        ))
+    }
+}
+
+impl Module for BatchNorm {
+    fn forward(&self, x: &Tensor, ctx: &Ctx) -> Result<Tensor> {
+        self.normalize(x, ctx, None)
+    }
+
+    fn forward_activated(&self, x: &Tensor, ctx: &Ctx, function: Unary) -> Result<Option<Tensor>> {
+        self.normalize(x, ctx, Some(function)).map(Some)
+    }
+
+    fn as_scale(&self, ctx: &Ctx) -> Result<Option<[Tensor; 2]>> {
+        if (ctx.training && !self.keeps_averages()) || self.options.axis != -1 {
+            return Ok(None);
+        }
+        let root = self.moving_variance.value().add_scalar(self.options.epsilon)?.rsqrt()?;
+        let factor = match &self.gamma {
+            Some(gamma) => gamma.value().mul(&root)?,
+            None => root,
+        };
+        let shift = self.moving_mean.value().mul(&factor)?.neg()?;
+        let shift = match &self.beta {
+            Some(beta) => beta.value().add(&shift)?,
+            None => shift,
+        };
+        Ok(Some([factor, shift]))
     }
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {

@@ -1,5 +1,7 @@
 //! Convolutions with a window for all channels: over images, over rows, and transposed.
 
+use gradus_core::grad::is_recording;
+use gradus_core::kernels::Unary;
 use gradus_core::{RandomKey, Tensor};
 
 use super::window::image;
@@ -90,6 +92,27 @@ impl Filters {
         }
     }
 
+    /// Weights and bias of filters that end with what `next` does, if that is scaling. None where a gradient is wanted, which weights
+    /// that are computed would make dearer.
+    pub(super) fn scaled(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        scale: Option<[Tensor; 2]>,
+    ) -> Result<Option<[Tensor; 2]>> {
+        let bias = self.bias.as_ref().map(Param::value);
+        let Some([factor, shift]) = scale.filter(|_| self.activation == Activation::Linear) else { return Ok(None) };
+        let mut inputs = [x, kernel, &factor, &shift].into_iter().chain(&bias);
+        if is_recording() && inputs.any(Tensor::is_tracked) {
+            return Ok(None);
+        }
+        let shift = match &bias {
+            Some(bias) => bias.mul(&factor)?.add(&shift)?,
+            None => shift.clone(),
+        };
+        Ok(Some([kernel.mul(&factor)?, shift]))
+    }
+
     /// Adds the bias to `sums`.
     fn biased(&self, sums: Tensor) -> Result<Tensor> {
         match &self.bias {
@@ -125,6 +148,20 @@ impl Module for Conv2d {
         let window = self.sliding.on([height, width]);
         let sums = |function| Ok(x.conv2d_activated(&kernel, bias.as_ref(), &window, self.groups, function)?);
         self.filters.activation.finish(sums)
+    }
+
+    fn forward_scaled(
+        &self,
+        x: &Tensor,
+        ctx: &Ctx,
+        next: &dyn Module,
+        function: Option<Unary>,
+    ) -> Result<Option<Tensor>> {
+        let [height, width, _] = image("conv2d", x.shape().get(1..).unwrap_or_default())?;
+        let scaled = self.filters.scaled(x, &self.filters.kernel.value(), next.as_scale(ctx)?)?;
+        let Some([kernel, bias]) = scaled else { return Ok(None) };
+        let window = self.sliding.on([height, width]);
+        Ok(Some(x.conv2d_activated(&kernel, Some(&bias), &window, self.groups, function)?))
     }
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {

@@ -1,5 +1,6 @@
 //! Convolutions that look at each channel by itself.
 
+use gradus_core::kernels::Unary;
 use gradus_core::{RandomKey, Tensor};
 
 use super::convolution::{Filters, check_channels};
@@ -33,6 +34,21 @@ impl Module for DepthwiseConv2d {
         let (bias, window) = (self.filters.bias.as_ref().map(Param::value), self.sliding.on([height, width]));
         let sums = |function| Ok(x.conv2d_activated(&kernel, bias.as_ref(), &window, channels, function)?);
         self.filters.activation.finish(sums)
+    }
+
+    fn forward_scaled(
+        &self,
+        x: &Tensor,
+        ctx: &Ctx,
+        next: &dyn Module,
+        function: Option<Unary>,
+    ) -> Result<Option<Tensor>> {
+        let [height, width, channels] = image("depthwise_conv2d", x.shape().get(1..).unwrap_or_default())?;
+        let kernel = channelwise(&self.filters.kernel.value())?;
+        let scaled = self.filters.scaled(x, &kernel, next.as_scale(ctx)?)?;
+        let Some([kernel, bias]) = scaled else { return Ok(None) };
+        let window = self.sliding.on([height, width]);
+        Ok(Some(x.conv2d_activated(&kernel, Some(&bias), &window, channels, function)?))
     }
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {

@@ -76,8 +76,9 @@ fn explain(graph: &Graph, layer: &LayerSpec, error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::{DType, Device, Tensor};
+    use crate::core::{DType, Device, Distribution, Tensor, no_grad};
     use crate::models::Model;
+    use crate::module::Ctx;
 
     fn recipe(layers: &str) -> Recipe {
         let text = format!(
@@ -184,5 +185,54 @@ inputs = ["add", "input"]
         assert_eq!(error, "m.safetensors: dense.kernel has shape [3, 4] there and [3, 6] in the model");
         let error = model.set_weights(model.weights()[..3].to_vec(), "m").unwrap_err().to_string();
         assert_eq!(error, "m: dense_1.bias is not in it; was it saved from another model?");
+    }
+
+    /// Nobody looks at what is between, so that layers are computed together; or somebody does, and each is by itself.
+    #[test]
+    fn layers_computed_together_give_what_they_give_one_by_one() {
+        let text = "[data]\nsource = \"x\"\n[[layer]]\ntype = \"conv2d\"\nfilters = 6\nkernel_size = 3\n\
+                    [[layer]]\ntype = \"batch_norm\"\n[[layer]]\ntype = \"activation\"\nfunction = \"relu6\"\n\
+                    [[layer]]\ntype = \"residual\"\nfilters = 6\n\
+                    [[layer]]\ntype = \"depthwise_conv2d\"\nkernel_size = 3\n[[layer]]\ntype = \"batch_norm\"\nscale = false\n\
+                    [[layer]]\ntype = \"conv2d\"\nfilters = 3\nkernel_size = 1\nactivation = \"tanh\"\n\
+                    [[layer]]\ntype = \"batch_norm\"\n[[layer]]\ntype = \"activation\"\nfunction = \"gelu\"\n\
+                    [[layer]]\ntype = \"flatten\"\n[[layer]]\ntype = \"dense\"\nunits = 4\n[[layer]]\ntype = \"batch_norm\"\n\
+                    [[layer]]\ntype = \"activation\"\nfunction = \"softmax\"\n\
+                    [optimizer]\nkind = \"sgd\"\n[train]\nloss = \"mse\"\n";
+        let model = Model::build(&Recipe::parse(text, "r.toml").unwrap(), &[8, 9, 2]).unwrap();
+        let numbers = |shape: &[usize], key| {
+            let spread = Distribution::Uniform { low: -1.0, high: 2.0 };
+            Tensor::random(shape, spread, RandomKey::new(key), DType::F32, Device::CPU).unwrap()
+        };
+        let x = numbers(&[5, 8, 9, 2], 0);
+        for (key, param) in (1..).zip(model.params()) {
+            let value = numbers(&param.shape(), key);
+            // Averages of squares are above 0.
+            param.set(if param.name().ends_with("variance") { value.square().unwrap() } else { value }).unwrap();
+        }
+        let (graph, mut seen) = (model.graph(), Vec::new());
+        let mut compare = |ctx: &Ctx, what: &str| {
+            seen.clear();
+            let one_by_one = graph.run(&[&x], ctx, |name, y| {
+                seen.push((name.to_string(), y.len()));
+                Ok(())
+            });
+            assert_eq!(seen.len(), model.summary().len() - 1, "{what}: every layer is seen");
+            let (one_by_one, _) = one_by_one.unwrap();
+            let (together, _) = graph.forward_raw(&[&x], ctx).unwrap();
+            let far = (&one_by_one - &together).abs().unwrap().max(&[]).unwrap().item().unwrap();
+            assert!(far < 1e-4 * one_by_one.abs().unwrap().max(&[]).unwrap().item().unwrap(), "{what}: {far}");
+            [one_by_one, together]
+        };
+        no_grad(|| compare(&Ctx::eval(), "evaluation"));
+        compare(&Ctx::eval(), "evaluation that is recorded");
+        // Twice through training moves the averages, but what comes out follows from the batch.
+        let both = compare(&Ctx::train(RandomKey::new(1)), "training");
+        let all = both.map(|y| y.square().unwrap().sum(&[]).unwrap().backward().unwrap());
+        for param in model.params().iter().filter(|param| param.trainable()) {
+            let [a, b] = all.each_ref().map(|all| all.get(&param.value()).unwrap().to_f64_vec().unwrap());
+            let scale = a.iter().fold(1e-3, |most: f64, x| most.max(x.abs()));
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-3 * scale), "{}", param.name());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A model as a graph of layers: chains, skips, several inputs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::Tensor;
@@ -46,6 +47,9 @@ pub(super) enum Start<'a> {
     /// Behind the value at this place, which is known.
     Behind(usize, &'a Tensor),
 }
+
+/// Sees the name of a layer and its result.
+type See<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Result<()>;
 
 /// A value and what makes it.
 #[derive(Debug)]
@@ -167,10 +171,12 @@ impl Graph {
             Ok(())
         };
         let nodes = self.values.split_last();
-        let (raw, left) = self.run_from(start, ctx, |name, value| {
+        let mut see = |name: &str, value: &Tensor| {
             let node = nodes.and_then(|(_, before)| before.iter().find(|node| node.name == name));
             node.map_or(Ok(()), |node| add(node, value))
-        })?;
+        };
+        let penalties = self.values.iter().any(|node| node.regularizer.is_some());
+        let (raw, left) = self.walk(start, self.values.len(), ctx, penalties.then_some(&mut see))?;
         // Of the last value, what comes before its activation is known.
         if let Some((last, _)) = nodes.filter(|(last, _)| last.regularizer.is_some()) {
             add(last, &left.apply(&raw)?)?;
@@ -242,13 +248,13 @@ impl Graph {
 
     /// The graph's result for a batch of every input.
     pub fn forward(&self, inputs: &[&Tensor], ctx: &Ctx) -> Result<Tensor> {
-        let (raw, left) = self.run(inputs, ctx, |_, _| Ok(()))?;
+        let (raw, left) = self.forward_raw(inputs, ctx)?;
         left.apply(&raw)
     }
 
     /// The result before the last activation, and that activation: losses are more exact when they know it.
     pub fn forward_raw(&self, inputs: &[&Tensor], ctx: &Ctx) -> Result<(Tensor, Activation)> {
-        self.run(inputs, ctx, |_, _| Ok(()))
+        self.walk(Start::Inputs(inputs), self.values.len(), ctx, None)
     }
 
     /// Like [`Graph::forward_raw`], and shows every layer's result to `see`.
@@ -266,24 +272,19 @@ impl Graph {
         &self,
         start: Start<'_>,
         ctx: &Ctx,
-        see: impl FnMut(&str, &Tensor) -> Result<()>,
+        mut see: impl FnMut(&str, &Tensor) -> Result<()>,
     ) -> Result<(Tensor, Activation)> {
-        self.walk(start, self.values.len(), ctx, see)
+        self.walk(start, self.values.len(), ctx, Some(&mut see))
     }
 
     /// The value at a place, computed from the inputs.
     pub(super) fn value_at(&self, place: usize, inputs: &[&Tensor], ctx: &Ctx) -> Result<Tensor> {
-        Ok(self.walk(Start::Inputs(inputs), place + 1, ctx, |_, _| Ok(()))?.0)
+        Ok(self.walk(Start::Inputs(inputs), place + 1, ctx, None)?.0)
     }
 
-    /// Computes the values up to the place `end`, and gives the last of them.
-    fn walk(
-        &self,
-        start: Start<'_>,
-        end: usize,
-        ctx: &Ctx,
-        mut see: impl FnMut(&str, &Tensor) -> Result<()>,
-    ) -> Result<(Tensor, Activation)> {
+    /// Computes the values up to the place `end`, and gives the last of them. Where nobody looks at the others, layers may be computed
+    /// together.
+    fn walk(&self, start: Start<'_>, end: usize, ctx: &Ctx, mut see: Option<See<'_>>) -> Result<(Tensor, Activation)> {
         let mut values: Vec<Option<Tensor>> = match start {
             Start::Inputs(inputs) => {
                 self.check_inputs(inputs)?;
@@ -293,30 +294,64 @@ impl Graph {
             Start::Behind(place, value) => (0..=place).map(|at| (at == place).then(|| value.clone())).collect(),
         };
         let mut left = Activation::Linear;
-        let known = values.len();
-        for (place, node) in self.values[..end].iter().enumerate().skip(known) {
+        while let Some(node) = self.values[..end].get(values.len()) {
+            let place = values.len();
             let from = node.from.iter().map(|&value| values[value].as_ref());
             let from: Vec<&Tensor> = from.collect::<Option<_>>().unwrap_or_default();
-            let result = match &node.piece {
-                Some(Piece::Layer(layer)) if place + 1 == self.values.len() => {
+            let together = match (&see, &from[..]) {
+                (None, [x]) => self.together(place..end, x, ctx)?,
+                _ => None,
+            };
+            let (result, count) = match (&node.piece, together) {
+                (_, Some(together)) => together,
+                (Some(Piece::Layer(layer)), _) if place + 1 == self.values.len() => {
                     let (raw, activation) = layer.forward_raw(from[0], &ctx.for_layer(place as u64))?;
                     left = activation;
-                    raw
+                    (raw, 1)
                 }
-                Some(Piece::Layer(layer)) => layer.forward(from[0], &ctx.for_layer(place as u64))?,
-                Some(Piece::Merge(merge)) => merge.apply(&from)?,
-                None => return Err(Error::Config(format!("input {:?} stands after a layer", node.name))),
+                (Some(Piece::Layer(layer)), _) => (layer.forward(from[0], &ctx.for_layer(place as u64))?, 1),
+                (Some(Piece::Merge(merge)), _) => (merge.apply(&from)?, 1),
+                (None, _) => return Err(Error::Config(format!("input {:?} stands after a layer", node.name))),
             };
-            see(&node.name, &result)?;
+            if let Some(see) = &mut see {
+                see(&node.name, &result)?;
+            }
             for &value in &node.from {
                 if self.values[value].last_use == place {
                     values[value] = None;
                 }
             }
+            values.resize(place + count - 1, None);
             values.push(Some(result));
         }
         let last = values.pop().flatten().ok_or_else(|| Error::Config("the model has no layers".into()))?;
         Ok((last, left))
+    }
+
+    /// The result of some layers at once, where each is all that reads the one before, and how many they are: a layer with the scaling
+    /// behind it, the function behind it, or both.
+    fn together(&self, places: Range<usize>, x: &Tensor, ctx: &Ctx) -> Result<Option<(Tensor, usize)>> {
+        let layer = |place: usize| match &self.values[place].piece {
+            Some(Piece::Layer(layer)) => Some(layer.as_ref()),
+            _ => None,
+        };
+        // The last layer of all may leave its function to the loss.
+        let follower = |place: usize| {
+            let alone = places.contains(&place)
+                && place + 1 < self.values.len()
+                && self.values[place].from == [place - 1]
+                && self.values[place - 1].last_use == place;
+            if alone { layer(place) } else { None }
+        };
+        let place = places.start;
+        let (Some(first), Some(second)) = (layer(place), follower(place + 1)) else { return Ok(None) };
+        if let Some(function) = second.as_function() {
+            let y = first.forward_activated(x, &ctx.for_layer(place as u64), function)?;
+            return Ok(y.map(|y| (y, 2)));
+        }
+        let function = follower(place + 2).and_then(Module::as_function);
+        let y = first.forward_scaled(x, &ctx.for_layer(place as u64), second, function)?;
+        Ok(y.map(|y| (y, if function.is_some() { 3 } else { 2 })))
     }
 
     fn check_inputs(&self, inputs: &[&Tensor]) -> Result<()> {

@@ -3,7 +3,9 @@
 
 use smallvec::SmallVec;
 
-use super::{COLUMNS, Shape, column_sums};
+use super::Shape;
+use super::after::After;
+use super::columns::{COLUMNS, column_sums};
 use crate::backend::Normalize;
 use crate::cpu::copy::Dense;
 use crate::cpu::math::Real;
@@ -34,27 +36,32 @@ macro_rules! in_columns {
 
 crate::simd! {
     /// `y`, and the mean and the variance of each column of `x`, whose rows are `stride` apart.
-    fn forward<T>(x: &[T], stride: usize, y: &mut Block<'_, T>, rows: [&[T]; 2], epsilon: f64, moments: [&mut [T]; 2])
-    where [T: Real] {
+    fn forward<T, F>(
+        x: &[T], stride: usize, y: &mut Block<'_, T>, rows: [&[T]; 2], epsilon: f64, moments: [&mut [T]; 2], after: F,
+    ) where [T: Real, F: After<T>] {
         let [mean, variance] = moments;
         let count = x.len().div_ceil(stride) as f64;
         in_columns!(mean.len(), |at, len| {
-            forward_columns::<FMA, T>(x, stride, y, rows, (epsilon, count), [&mut *mean, &mut *variance], (at, len))
+            let moments = [&mut *mean, &mut *variance];
+            forward_columns::<FMA, T, F>(x, stride, y, rows, (epsilon, count), moments, (at, len), after)
         });
     }
-    /// `dx`, and the gradients of each column's `gamma` and `beta`; `rows` are mean, variance and `gamma`.
-    fn backward<T>(x: &[T], dy: &[T], stride: usize, dx: &mut Block<'_, T>, rows: [&[T]; 3], epsilon: f64, grads: [&mut [T]; 2])
-    where [T: Real] {
+    /// `dx`, and the gradients of each column's `gamma` and `beta`; `rows` are mean, variance, `gamma` and `beta`.
+    fn backward<T, F>(
+        data: [&[T]; 2], stride: usize, dx: &mut Block<'_, T>, rows: [&[T]; 4], epsilon: f64, grads: [&mut [T]; 2], after: F,
+    ) where [T: Real, F: After<T>] {
         let [dgamma, dbeta] = grads;
-        let count = x.len().div_ceil(stride) as f64;
+        let count = data[0].len().div_ceil(stride) as f64;
         in_columns!(dgamma.len(), |at, len| {
-            backward_columns::<FMA, T>([x, dy], stride, dx, rows, (epsilon, count), [&mut *dgamma, &mut *dbeta], (at, len))
+            let grads = [&mut *dgamma, &mut *dbeta];
+            backward_columns::<FMA, T, F>(data, stride, dx, rows, (epsilon, count), grads, (at, len), after)
         });
     }
 }
 
 #[inline(always)]
-fn forward_columns<const FMA: bool, T: Real>(
+#[expect(clippy::too_many_arguments, reason = "compiled into its one caller, for constant lengths")]
+fn forward_columns<const FMA: bool, T: Real, F: After<T>>(
     x: &[T],
     stride: usize,
     y: &mut Block<'_, T>,
@@ -62,6 +69,7 @@ fn forward_columns<const FMA: bool, T: Real>(
     (epsilon, count): (f64, f64),
     [mean, variance]: [&mut [T]; 2],
     (at, len): (usize, usize),
+    after: F,
 ) {
     let mut centres = column_sums(x, stride, (at, len), |_, x| x.wide());
     centres.iter_mut().for_each(|sum| *sum /= count);
@@ -81,44 +89,52 @@ fn forward_columns<const FMA: bool, T: Real>(
         let mut row = [T::of(0.0); COLUMNS];
         row[..len].copy_from_slice(&x[at..at + len]);
         for i in 0..len {
-            row[i] = mul_add::<FMA, T>(row[i] - means[i], factors[i], shifts[i]);
+            row[i] = after.value(mul_add::<FMA, T>(row[i] - means[i], factors[i], shifts[i]));
         }
         y[at..at + len].copy_from_slice(&row[..len]);
     }
 }
 
 #[inline(always)]
-fn backward_columns<const FMA: bool, T: Real>(
+#[expect(clippy::too_many_arguments, reason = "compiled into its one caller, for constant lengths")]
+fn backward_columns<const FMA: bool, T: Real, F: After<T>>(
     [x, dy]: [&[T]; 2],
     stride: usize,
     dx: &mut Block<'_, T>,
-    [mean, variance, gamma]: [&[T]; 3],
+    [mean, variance, gamma, beta]: [&[T]; 4],
     (epsilon, count): (f64, f64),
     [dgamma, dbeta]: [&mut [T]; 2],
     (at, len): (usize, usize),
+    after: F,
 ) {
-    let (mean, variance, gamma) = (&mean[at..at + len], &variance[at..at + len], &gamma[at..at + len]);
+    let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(|row| &row[at..at + len]);
     let (dgamma, dbeta) = (&mut dgamma[at..at + len], &mut dbeta[at..at + len]);
+    let [mut factors, mut centres, mut slopes] = [[T::of(0.0); COLUMNS]; 3];
+    for i in 0..len {
+        factors[i] = T::of(gamma[i].wide() / (variance[i].wide() + epsilon).sqrt());
+    }
     let [mut sums, mut products] = [[0.0; COLUMNS]; 2];
     for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
         let (x, dy) = (&x[at..at + len], &dy[at..at + len]);
         for i in 0..len {
-            sums[i] += dy[i].wide();
-            products[i] = mul_add::<FMA, f64>(dy[i].wide(), (x[i] - mean[i]).wide(), products[i]);
+            let distance = x[i] - mean[i];
+            let dy = after.back(mul_add::<FMA, T>(distance, factors[i], beta[i]), dy[i]).wide();
+            sums[i] += dy;
+            products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
         }
     }
-    let [mut factors, mut centres, mut slopes] = [[T::of(0.0); COLUMNS]; 3];
     for i in 0..len {
         let root = 1.0 / (variance[i].wide() + epsilon).sqrt();
         (dgamma[i], dbeta[i]) = (T::of(products[i] * root), T::of(sums[i]));
-        factors[i] = T::of(root * gamma[i].wide());
         centres[i] = T::of(sums[i] / count);
         slopes[i] = T::of(products[i] / count * root * root);
     }
     for ((x, dy), dx) in x.chunks(stride).zip(dy.chunks(stride)).zip(dx.rows()) {
         let (x, dy, dx) = (&x[at..at + len], &dy[at..at + len], &mut dx[at..at + len]);
         for i in 0..len {
-            dx[i] = factors[i] * (dy[i] - centres[i] - (x[i] - mean[i]) * slopes[i]);
+            let distance = x[i] - mean[i];
+            let dy = after.back(mul_add::<FMA, T>(distance, factors[i], beta[i]), dy[i]);
+            dx[i] = factors[i] * (dy - centres[i] - distance * slopes[i]);
         }
     }
 }
@@ -145,20 +161,34 @@ fn in_pieces<T: Real + Element>(shape: Shape, f: &OnPiece<'_, T>) -> [Buffer; 3]
 }
 
 /// `y`, and the mean and the variance of each feature.
-pub fn batch_norm<T: Real + Element>(x: View, shape: Shape, gamma: View, beta: View, epsilon: f64) -> [Buffer; 3] {
-    let [x, gamma, beta] = [x, gamma, beta].map(Dense::<T>::new);
-    let (x, gamma, beta) = (x.as_slice(), gamma.as_slice(), beta.as_slice());
+pub fn batch_norm<T: Real + Element>(
+    x: View,
+    shape: Shape,
+    rows: [View; 2],
+    epsilon: f64,
+    after: impl After<T>,
+) -> [Buffer; 3] {
+    let (x, rows) = (Dense::<T>::new(x), rows.map(Dense::<T>::new));
+    let (x, [gamma, beta]) = (x.as_slice(), rows.each_ref().map(Dense::as_slice));
     in_pieces(shape, &|at, y, [mean, variance]| {
-        forward(&x[at..], shape.features, y, [&gamma[at..], &beta[at..]], epsilon, [mean, variance]);
+        forward(&x[at..], shape.features, y, [&gamma[at..], &beta[at..]], epsilon, [mean, variance], after);
     })
 }
 
-/// The gradients with respect to `x`, `gamma` and `beta`.
-pub fn batch_norm_grad<T: Real + Element>(x: View, dy: View, shape: Shape, how: &Normalize) -> [Buffer; 3] {
-    let [x, dy, mean, variance, gamma] = [x, dy, how.mean, how.variance, how.gamma].map(Dense::<T>::new);
-    let [x, dy, mean, variance, gamma] = [&x, &dy, &mean, &variance, &gamma].map(Dense::as_slice);
+/// The gradients with respect to `x`, `gamma` and `beta`; `shift` is `beta`, where it matters.
+pub fn batch_norm_grad<T: Real + Element>(
+    data: [View; 2],
+    shape: Shape,
+    how: &Normalize,
+    shift: Option<&[T]>,
+    after: impl After<T>,
+) -> [Buffer; 3] {
+    let (data, rows) = (data.map(Dense::<T>::new), [how.mean, how.variance, how.gamma].map(Dense::<T>::new));
+    let ([x, dy], [mean, variance, gamma]) =
+        (data.each_ref().map(Dense::as_slice), rows.each_ref().map(Dense::as_slice));
+    let beta = shift.unwrap_or(mean);
     in_pieces(shape, &|at, dx, [dgamma, dbeta]| {
-        let rows = [&mean[at..], &variance[at..], &gamma[at..]];
-        backward(&x[at..], &dy[at..], shape.features, dx, rows, how.epsilon, [dgamma, dbeta]);
+        let rows = [mean, variance, gamma, beta].map(|row| &row[at..]);
+        backward([&x[at..], &dy[at..]], shape.features, dx, rows, how.epsilon, [dgamma, dbeta], after);
     })
 }

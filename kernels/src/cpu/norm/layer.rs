@@ -1,6 +1,6 @@
 //! Normalisation of rows by their own statistics.
 
-use super::LANES;
+use super::columns::LANES;
 use crate::cpu::copy::Dense;
 use crate::cpu::fused::with_real;
 use crate::cpu::math::{Real, total};

@@ -136,6 +136,30 @@ pub fn norms() -> Vec<Operation> {
             Ok(vec![of_input(dx, x)?, of_features(dgamma, x)?, of_features(dbeta, x)?])
         })
         .moving(two_and_out),
+        row("batch_norm_relu6", "batch_norm_activated", |x| {
+            Ok(x[0].batch_norm_activated(&x[4], &x[5], 1, EPSILON, Some(Unary::Relu6))?.into())
+        })
+        .moving(one_and_out),
+        row("batch_norm_relu6_grad", "batch_norm_activated_grad", |x| {
+            let (backend, how, [mean, variance, gamma, beta]) =
+                (x[0].device().backend(), how(x), [2, 3, 4, 5].map(|i| &x[i]));
+            let at_once = backend.batch_norm_activated_grad(x[0].view(), x[1].view(), 1, &how, Unary::Relu6)?;
+            let [dx, dgamma, dbeta] = match at_once {
+                Some(all) => all,
+                None => {
+                    let y = x[0].normalize([mean, variance], [gamma, beta], 1, EPSILON)?;
+                    let inside = y.gt_scalar(0.0)?.logical_and(&y.lt_scalar(6.0)?)?;
+                    let dy = x[1].select(&inside, &x[1].zeros_like()?)?;
+                    backend.batch_norm_grad(x[0].view(), dy.view(), 1, &how)?
+                }
+            };
+            Ok(vec![of_input(dx, x)?, of_features(dgamma, x)?, of_features(dbeta, x)?])
+        })
+        .moving(two_and_out),
+        row("normalize_relu6", "normalize_activated", |x| {
+            one(x[0].normalize_activated([&x[2], &x[3]], [&x[4], &x[5]], 1, EPSILON, Some(Unary::Relu6)))
+        })
+        .moving(one_and_out),
         row("moments", "moments", |x| {
             let (mean, variance) = x[0].device().backend().moments(x[0].view(), 1)?;
             Ok(vec![of_features(mean, x)?, of_features(variance, x)?])

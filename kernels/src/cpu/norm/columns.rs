@@ -1,0 +1,168 @@
+//! The loops of normalisation: over some columns of rows, and over runs of one feature.
+
+use super::after::After;
+use crate::cpu::math::{Real, total, total_of_two};
+use crate::cpu::simd::mul_add;
+use crate::cpu::threads::Block;
+
+/// Columns whose sums are kept in registers while they are added up.
+pub const COLUMNS: usize = 32;
+
+/// Sums side by side: enough to hide the time that an addition takes.
+pub const LANES: usize = 32;
+
+/// The sums over all rows, `stride` apart, of what `f` makes of the elements of `len` columns, at most `COLUMNS`, from `at` on.
+#[inline(always)]
+pub fn column_sums<T: Real>(
+    x: &[T],
+    stride: usize,
+    (at, len): (usize, usize),
+    f: impl Fn(usize, T) -> f64,
+) -> [f64; COLUMNS] {
+    let mut sums = [0.0; COLUMNS];
+    for row in x.chunks(stride) {
+        for (i, (sum, &x)) in sums.iter_mut().zip(&row[at..at + len]).enumerate() {
+            *sum += f(i, x);
+        }
+    }
+    sums
+}
+
+crate::simd! {
+    /// The sums of the columns of `x`, whose rows are `stride` apart.
+    pub fn sum_columns<T>(x: &[T], stride: usize, sums: &mut [f64]) where [T: Real] {
+        let (blocks, rest) = sums.as_chunks_mut::<COLUMNS>();
+        let at = blocks.len() * COLUMNS;
+        for (sums, at) in blocks.iter_mut().zip((0..).step_by(COLUMNS)) {
+            *sums = column_sums(x, stride, (at, COLUMNS), |_, x| x.wide());
+        }
+        rest.fill(0.0);
+        for row in x.chunks(stride) {
+            for (sum, &x) in rest.iter_mut().zip(&row[at..]) {
+                *sum += x.wide();
+            }
+        }
+    }
+    /// The sums of the columns' squared distances from `mean`.
+    pub fn square_columns<T>(x: &[T], stride: usize, mean: &[f64], sums: &mut [f64]) where [T: Real] {
+        let ((blocks, rest), (means, mean)) = (sums.as_chunks_mut::<COLUMNS>(), mean.as_chunks::<COLUMNS>());
+        let at = blocks.len() * COLUMNS;
+        for ((sums, mean), at) in blocks.iter_mut().zip(means).zip((0..).step_by(COLUMNS)) {
+            *sums = column_sums(x, stride, (at, COLUMNS), |i, x| (x.wide() - mean[i]) * (x.wide() - mean[i]));
+        }
+        rest.fill(0.0);
+        for row in x.chunks(stride) {
+            for ((sum, &mean), &x) in rest.iter_mut().zip(mean).zip(&row[at..]) {
+                let distance = x.wide() - mean;
+                *sum = mul_add::<FMA, f64>(distance, distance, *sum);
+            }
+        }
+    }
+    /// The sums of the columns of `dy` on its way back through `after`, and those of that times the distance of `x` from its
+    /// mean. [`scale_rows`] put `(x - mean) * factor + shift` through `after`.
+    pub fn multiply_columns<T, F>(
+        data: [&[T]; 2], stride: usize, mean: &[T], line: [&[T]; 2], after: F, totals: [&mut [f64]; 2],
+    ) where [T: Real, F: After<T>] {
+        let ([x, dy], [factor, shift], [sums, products]) = (data, line, totals);
+        let width = sums.len();
+        let (mean, factor, shift, products) = (&mean[..width], &factor[..width], &shift[..width], &mut products[..width]);
+        let whole = width - width % COLUMNS;
+        for at in (0..whole).step_by(COLUMNS) {
+            let [mean, factor, shift] = [mean, factor, shift].map(|row| {
+                let mut columns = [T::of(0.0); COLUMNS];
+                columns.copy_from_slice(&row[at..at + COLUMNS]);
+                columns
+            });
+            let mut inner = [0.0; COLUMNS];
+            let mut outer = [0.0; COLUMNS];
+            for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
+                let (x, dy) = (&x[at..at + COLUMNS], &dy[at..at + COLUMNS]);
+                for i in 0..COLUMNS {
+                    let distance = x[i] - mean[i];
+                    let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]).wide();
+                    outer[i] += dy;
+                    inner[i] = mul_add::<FMA, f64>(dy, distance.wide(), inner[i]);
+                }
+            }
+            sums[at..at + COLUMNS].copy_from_slice(&outer);
+            products[at..at + COLUMNS].copy_from_slice(&inner);
+        }
+        sums[whole..].fill(0.0);
+        products[whole..].fill(0.0);
+        for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
+            let (x, dy) = (&x[..width], &dy[..width]);
+            for i in whole..width {
+                let distance = x[i] - mean[i];
+                let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]).wide();
+                sums[i] += dy;
+                products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
+            }
+        }
+    }
+    /// One over the root of each variance: what a feature is multiplied with, if its `gamma` is 1.
+    pub fn inverse_roots<T>(variance: &[T], epsilon: f64, roots: &mut [f64]) where [T: Real] {
+        for (root, &variance) in roots.iter_mut().zip(variance) {
+            *root = 1.0 / (variance.wide() + epsilon).sqrt();
+        }
+    }
+    /// `y = after((x - mean) * factor + shift)`, row by row; the rows of `x` are `stride` apart.
+    pub fn scale_rows<T, F>(x: &[T], stride: usize, y: &mut Block<'_, T>, mean: &[T], line: [&[T]; 2], after: F)
+    where [T: Real, F: After<T>] {
+        let [factor, shift] = line;
+        for (x, y) in x.chunks(stride).zip(y.rows()) {
+            for ((((y, &x), &mean), &factor), &shift) in y.iter_mut().zip(x).zip(mean).zip(factor).zip(shift) {
+                *y = after.value(mul_add::<FMA, T>(x - mean, factor, shift));
+            }
+        }
+    }
+    /// `dx = factor * (dy - centre - (x - mean) * slope)`, row by row, for `dy` on its way back through `after`; the rows of `x`
+    /// and `dy` are `stride` apart.
+    pub fn grad_rows<T, F>(
+        data: [&[T]; 2], stride: usize, dx: &mut Block<'_, T>, mean: &[T], terms: [&[T]; 4], after: F,
+    ) where [T: Real, F: After<T>] {
+        let [x, dy] = data;
+        let [factor, shift, centre, slope] = terms;
+        for ((x, dy), dx) in x.chunks(stride).zip(dy.chunks(stride)).zip(dx.rows()) {
+            let width = dx.len();
+            let (x, dy, mean) = (&x[..width], &dy[..width], &mean[..width]);
+            let (factor, shift) = (&factor[..width], &shift[..width]);
+            let (centre, slope) = (&centre[..width], &slope[..width]);
+            for i in 0..width {
+                let distance = x[i] - mean[i];
+                let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]);
+                dx[i] = factor[i] * (dy - centre[i] - distance * slope[i]);
+            }
+        }
+    }
+    /// `y = after((x - mean) * factor + shift)` for one feature.
+    pub fn scale_run<T, F>(x: &[T], y: &mut [T], mean: T, line: [T; 2], after: F) where [T: Real, F: After<T>] {
+        let [factor, shift] = line;
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = after.value(mul_add::<FMA, T>(x - mean, factor, shift));
+        }
+    }
+    /// [`grad_rows`] for one feature.
+    pub fn grad_run<T, F>(data: [&[T]; 2], dx: &mut [T], mean: T, terms: [T; 4], after: F) where [T: Real, F: After<T>] {
+        let [x, dy] = data;
+        let [factor, shift, centre, slope] = terms;
+        for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
+            let dy = after.back(mul_add::<FMA, T>(x - mean, factor, shift), dy);
+            *dx = factor * (dy - centre - (x - mean) * slope);
+        }
+    }
+    /// The sum of `x`.
+    pub fn sum_run<T>(x: &[T]) -> f64 where [T: Real] {
+        total::<LANES, _>(x, |x| x.wide())
+    }
+    /// The sum of squared distances from `mean`.
+    pub fn squares_run<T>(x: &[T], mean: f64) -> f64 where [T: Real] {
+        total::<LANES, _>(x, |x| (x.wide() - mean) * (x.wide() - mean))
+    }
+    /// [`multiply_columns`] for one feature.
+    pub fn products_run<T, F>(data: [&[T]; 2], mean: T, line: [T; 2], after: F) -> (f64, f64) where [T: Real, F: After<T>] {
+        let ([x, dy], [factor, shift]) = (data, line);
+        let back = |x: T, dy: T| after.back(mul_add::<FMA, T>(x - mean, factor, shift), dy).wide();
+        let products = total_of_two::<LANES, _>(x, dy, |x, dy| back(x, dy) * (x - mean).wide());
+        (total_of_two::<LANES, _>(x, dy, back), products)
+    }
+}
