@@ -33,6 +33,8 @@ def run(name, optimizer, make, layer="", train="", rules=None, loss="sparse_cate
     variables = {f"{layer.name}.{v.name}": v for layer in model.layers for v in layer.weights}
     if START is None:
         START = {k: np.array(v).astype(np.float32) for k, v in variables.items()}
+        # Biases do not begin at 0, where JAX gives |x| a slope of 1 and others one of 0.
+        START |= {k: random.uniform(0.05, 0.15, v.shape).astype(np.float32) for k, v in START.items() if v.ndim == 1}
     for k, v in variables.items():
         v.assign(START[k])
     losses = []

@@ -37,7 +37,7 @@ fn wrong_usage_ends_with_2_and_a_hint() {
     let place = Place::new();
     place.fails(&["trian", "digits"], 2, &["unrecognized subcommand 'trian'", "'train'"]);
     place.fails(&["train", "digits", "--epoch", "3"], 2, &["'--epoch'", "--epochs"]);
-    place.fails(&["train"], 2, &["<NAME|FILE.toml>"]);
+    place.fails(&["train"], 2, &["<NAME|FILE>"]);
     place.fails(&["train", "digits", "--set", "lr"], 2, &["expected KEY=VALUE, as in optimizer.learning_rate=0.01"]);
     place.fails(&["train", "digits", "--json", "--jsonl"], 2, &["cannot be used with"]);
     place.fails(&[], 2, &["Usage: gradus"]);
