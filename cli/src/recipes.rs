@@ -91,7 +91,8 @@ fn unreadable(name: &str, path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::NotFound => {
             let hint = did_you_mean(name, names.iter().copied());
             format!(
-                "unknown recipe \"{name}\".{hint} Bundled are {}; a file of your own ends in .toml.",
+                "unknown recipe \"{name}\".{hint} Bundled are {}; a file of your own ends in .toml, and no file or folder \
+                 has this name.",
                 names.join(", ")
             )
         }

@@ -98,17 +98,25 @@ impl Filters {
         &self,
         x: &Tensor,
         kernel: &Tensor,
-        scale: Option<[Tensor; 2]>,
+        next: &dyn Module,
+        ctx: &Ctx,
     ) -> Result<Option<[Tensor; 2]>> {
         let bias = self.bias.as_ref().map(Param::value);
-        let Some([factor, shift]) = scale.filter(|_| self.activation == Activation::Linear) else { return Ok(None) };
-        let mut inputs = [x, kernel, &factor, &shift].into_iter().chain(&bias);
-        if is_recording() && inputs.any(Tensor::is_tracked) {
+        let is_wanted = |tensors: &[&Tensor]| is_recording() && tensors.iter().any(|tensor| tensor.is_tracked());
+        // Asked first, since computing the scale only to drop it would take its time in every step.
+        if self.activation != Activation::Linear
+            || is_wanted(&[x, kernel])
+            || bias.as_ref().is_some_and(|b| is_wanted(&[b]))
+        {
+            return Ok(None);
+        }
+        let Some([factor, shift]) = next.as_scale(ctx)? else { return Ok(None) };
+        if is_wanted(&[&factor, &shift]) {
             return Ok(None);
         }
         let shift = match &bias {
             Some(bias) => bias.mul(&factor)?.add(&shift)?,
-            None => shift.clone(),
+            None => shift,
         };
         Ok(Some([kernel.mul(&factor)?, shift]))
     }
@@ -158,7 +166,7 @@ impl Module for Conv2d {
         function: Option<Unary>,
     ) -> Result<Option<Tensor>> {
         let [height, width, _] = image("conv2d", x.shape().get(1..).unwrap_or_default())?;
-        let scaled = self.filters.scaled(x, &self.filters.kernel.value(), next.as_scale(ctx)?)?;
+        let scaled = self.filters.scaled(x, &self.filters.kernel.value(), next, ctx)?;
         let Some([kernel, bias]) = scaled else { return Ok(None) };
         let window = self.sliding.on([height, width]);
         Ok(Some(x.conv2d_activated(&kernel, Some(&bias), &window, self.groups, function)?))

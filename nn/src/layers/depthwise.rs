@@ -45,7 +45,7 @@ impl Module for DepthwiseConv2d {
     ) -> Result<Option<Tensor>> {
         let [height, width, channels] = image("depthwise_conv2d", x.shape().get(1..).unwrap_or_default())?;
         let kernel = channelwise(&self.filters.kernel.value())?;
-        let scaled = self.filters.scaled(x, &kernel, next.as_scale(ctx)?)?;
+        let scaled = self.filters.scaled(x, &kernel, next, ctx)?;
         let Some([kernel, bias]) = scaled else { return Ok(None) };
         let window = self.sliding.on([height, width]);
         Ok(Some(x.conv2d_activated(&kernel, Some(&bias), &window, channels, function)?))
