@@ -35,6 +35,9 @@ pub struct Lab {
     pub about: String,
     /// The number by which the runs are ranked.
     pub metric: String,
+    /// How many seeds every run is trained with, where one says too little.
+    #[serde(default = "one")]
+    pub seeds: u16,
     /// Whether the gradients of the first and the last layer are compared before training.
     #[serde(default)]
     pub gradients: bool,
@@ -49,6 +52,10 @@ pub struct Lab {
     /// The runs, in their order.
     #[serde(rename = "run")]
     pub runs: Vec<Run>,
+}
+
+fn one() -> u16 {
+    1
 }
 
 /// One training.
@@ -94,6 +101,7 @@ mod tests {
     fn every_lab_names_recipes_keys_and_bases_that_are_there() {
         for (name, _) in LABS {
             let lab = open(name).unwrap();
+            assert!(lab.seeds > 0, "{name}");
             for (i, run) in lab.runs.iter().enumerate() {
                 let set: Vec<_> = run.set.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
                 recipes::open(&run.recipe, &set).unwrap_or_else(|failure| panic!("{name}, {}: {failure}", run.name));

@@ -55,7 +55,7 @@ pub struct CompareArgs {
 #[command(after_help = "\
 Examples:
   gradus lab transfer-parity --data ~/mnist
-  gradus lab transfer-fashion --seed 7 --json
+  gradus lab transfer-fashion --seeds 1 --json
   gradus lab mobilenet-mnist --data ~/data --set data.first=12000
   gradus list labs
 
@@ -64,9 +64,12 @@ pub struct LabArgs {
     /// The lab; `gradus list labs` names them all
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Seed of every run
+    /// Seed of every run, or the first of them
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<String>,
+    /// How many seeds every run is trained with; of several, the table has means and deviations [default: the lab's own, mostly 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub seeds: Option<u16>,
     /// Passes over the training data of every run; the numbers of the document are left out then
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub epochs: Option<String>,

@@ -7,27 +7,33 @@ use std::time::Instant;
 use nn::core::{Device, RandomKey};
 use nn::models::Model;
 use nn::spec::Recipe;
-use nn::spec::training::Document;
-use nn::train::{EarlyStop, gradient_sizes};
+use nn::train::gradient_sizes;
 use serde::Serialize;
 
+use self::rows::Row;
 use super::train::{self, Outcome};
 use crate::args::{LabArgs, TrainArgs};
 use crate::failure::{Failure, Kind};
 use crate::labs::{self, Lab, Run};
-use crate::report::history::{Numbers, panels};
+use crate::report::history::panels;
 use crate::report::run_folder::RunFolder;
 use crate::report::svg;
-use crate::report::table::Table;
 use crate::samples::Samples;
 use crate::terminal::Terminal;
 use crate::{machine, recipes};
+
+mod page;
+mod rows;
+mod seen;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Answer {
     lab: String,
+    /// The first of the seeds.
     seed: u64,
+    /// How many there are.
+    seeds: u16,
     seconds: f64,
     rows: Vec<Row>,
     seen: String,
@@ -38,23 +44,18 @@ struct Answer {
     run_dir: String,
 }
 
-/// One number of one run.
-#[derive(Debug, Serialize)]
-struct Row {
-    run: String,
-    metric: String,
-    document: Option<f64>,
-    here: Option<f64>,
-    difference: Option<f64>,
-    /// Whether the difference is within what seeds and rounding explain, where somebody said how much that is.
-    within: Option<bool>,
-}
-
 /// How a run ended.
 enum End {
     Done(Box<Outcome>),
     /// Its loss ran away; what the error said.
     RanAway(String),
+}
+
+/// A run with one seed.
+struct Training<'a> {
+    run: &'a str,
+    seed: u64,
+    end: End,
 }
 
 /// Runs a lab.
@@ -70,51 +71,49 @@ pub fn run(args: &LabArgs, terminal: &Terminal) -> Result<(), Failure> {
 fn conduct(args: &LabArgs, lab: &Lab, terminal: &Terminal, device: Device) -> Result<(), Failure> {
     let began = Instant::now();
     let folder = RunFolder::create(&args.out, &format!("lab-{}", args.name))?;
-    terminal.say(format!("{}: {} runs, {}", args.name, lab.runs.len(), folder.path().display()));
-    let mut folders: BTreeMap<&str, PathBuf> = BTreeMap::new();
-    let (mut rows, mut ends, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
-    let mut seed = 0;
-    for run in &lab.runs {
-        terminal.say(format!("\n{}", run.name));
-        let train = arguments(args, run, folder.path().to_owned(), &folders);
-        let recipe = recipes::open(&run.recipe, &train.set)?;
-        seed = recipe.seed;
-        let end = match train::outcome(&train, terminal, device) {
-            Ok(done) => {
-                folders.insert(&run.name, PathBuf::from(&done.run_dir));
-                End::Done(Box::new(done))
+    let seeds = args.seeds.unwrap_or(lab.seeds);
+    let times = if seeds > 1 { format!(" with {seeds} seeds") } else { String::new() };
+    terminal.say(format!("{}: {} runs{times}, {}", args.name, lab.runs.len(), folder.path().display()));
+    let (mut rows, mut trainings, mut pictures) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..seeds {
+        let mut folders: BTreeMap<&str, PathBuf> = BTreeMap::new();
+        for run in &lab.runs {
+            let mut train = arguments(args, run, folder.path().to_owned(), &folders);
+            let mut recipe = recipes::open(&run.recipe, &train.set)?;
+            let mut title = run.name.clone();
+            if seeds > 1 {
+                let seed = recipe.seed.wrapping_add(u64::from(i));
+                train.set.push(("seed".to_owned(), seed.to_string()));
+                recipe.seed = seed;
+                title = format!("{title}, seed {seed}");
             }
-            Err(failure) if failure.kind() == Kind::Numeric => {
-                terminal.warn(failure.to_string());
-                End::RanAway(failure.to_string())
+            terminal.say(format!("\n{title}"));
+            let end = train_once(&train, terminal, device)?;
+            let unchanged = run.set.is_empty() && args.epochs.is_none();
+            let document = recipe.document.as_ref().filter(|_| unchanged);
+            rows.extend(rows::at_epochs(lab, run, document, &end));
+            rows.extend(rows::at_the_end(lab, run, document, args.set.is_empty(), &end));
+            if lab.gradients {
+                let sizes = first_and_last_gradient(&recipe, args, device)?;
+                rows.extend(sizes.map(|(metric, size)| Row::new(run, metric, None, Some(size))));
             }
-            Err(failure) => return Err(failure),
-        };
-        let unchanged = run.set.is_empty() && args.epochs.is_none();
-        let document = recipe.document.as_ref().filter(|_| unchanged);
-        let values =
-            if unchanged && run.document.is_empty() { document.map(|d| &d.values) } else { Some(&run.document) };
-        let tolerance =
-            run.tolerance.or(document.and_then(|document| document.tolerance)).filter(|_| args.set.is_empty());
-        rows.extend(at_epochs(lab, run, document, &end));
-        rows.extend(compare(run, lab, values, tolerance, &end));
-        if lab.gradients {
-            for (metric, size) in first_and_last_gradient(&recipe, args, device)? {
-                let (run, metric, here) = (run.name.clone(), metric.to_owned(), Some(size));
-                rows.push(Row { run, metric, document: None, here, difference: None, within: None });
+            if let End::Done(outcome) = &end {
+                folders.insert(&run.name, PathBuf::from(&outcome.run_dir));
+                // One picture holds the curves of the first seed.
+                let panels = if i == 0 { panels(&outcome.history, document) } else { Vec::new() };
+                let panel = panels.into_iter().find(|panel| lab.metric.ends_with(&panel.title));
+                pictures.extend(panel.map(|panel| svg::Panel { title: format!("{title}: {}", panel.title), ..panel }));
             }
+            trainings.push(Training { run: &run.name, seed: recipe.seed, end });
         }
-        if let End::Done(outcome) = &end {
-            let panel = panels(&outcome.history, document).into_iter().find(|panel| lab.metric.ends_with(&panel.title));
-            pictures.extend(panel.map(|panel| svg::Panel { title: format!("{}: {}", run.name, panel.title), ..panel }));
-        }
-        ends.push((run.name.as_str(), end));
     }
+    let rows = rows::over_seeds(rows);
     let answer = Answer {
         lab: args.name.clone(),
-        seed,
+        seed: trainings.first().map_or(0, |training| training.seed),
+        seeds,
         seconds: began.elapsed().as_secs_f64(),
-        seen: seen(lab, &rows, &ends),
+        seen: seen::seen(lab, &rows, &trainings),
         notes: lab.notes.clone(),
         set: args.set.iter().map(|(key, value)| format!("{key}={value}")).collect(),
         rows,
@@ -123,9 +122,20 @@ fn conduct(args: &LabArgs, lab: &Lab, terminal: &Terminal, device: Device) -> Re
     folder.write("curves.svg", svg::grid(&args.name, &pictures))?;
     folder.write_json("lab.json", &answer)?;
     if args.markdown {
-        return terminal.result(markdown(&answer, lab));
+        return terminal.result(page::markdown(&answer, lab));
     }
-    terminal.answer(&answer, || text(&answer))
+    terminal.answer(&answer, || page::text(&answer))
+}
+
+fn train_once(args: &TrainArgs, terminal: &Terminal, device: Device) -> Result<End, Failure> {
+    match train::outcome(args, terminal, device) {
+        Ok(outcome) => Ok(End::Done(Box::new(outcome))),
+        Err(failure) if failure.kind() == Kind::Numeric => {
+            terminal.warn(failure.to_string());
+            Ok(End::RanAway(failure.to_string()))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The training of a run, as the command line would ask for it.
@@ -160,185 +170,4 @@ fn first_and_last_gradient(
     let mut kernels = sizes.iter().filter(|(name, _)| name.ends_with(".kernel")).map(|&(_, size)| size);
     let first = kernels.next().unwrap_or(f64::NAN);
     Ok([("first_gradient", first), ("last_gradient", kernels.next_back().unwrap_or(first))])
-}
-
-/// All numbers of the last epoch and of the test, the latter with `test_` before their names.
-fn numbers(outcome: &Outcome) -> Numbers {
-    let mut numbers = outcome.history.last().map(|epoch| epoch.numbers.clone()).unwrap_or_default();
-    let test = outcome.test.iter().flat_map(|test| &test.0);
-    numbers.0.extend(test.map(|(name, value)| (format!("test_{name}"), *value)));
-    numbers
-}
-
-/// One row for each number of the validation after the epochs that the lab looks at.
-fn at_epochs(lab: &Lab, run: &Run, document: Option<&Document>, end: &End) -> Vec<Row> {
-    let End::Done(outcome) = end else { return Vec::new() };
-    let epochs = outcome.history.iter().filter(|epoch| lab.epochs.contains(&epoch.epoch));
-    let numbers = epochs.flat_map(|epoch| epoch.numbers.0.iter().map(|(name, value)| (epoch.epoch, name, *value)));
-    let row = |(epoch, name, here): (usize, &String, f64)| {
-        let document = document.and_then(|document| document.history.get(name)?.get(epoch - 1)).copied();
-        let (run, metric) = (run.name.clone(), format!("{name}, epoch {epoch}"));
-        Row { run, metric, document, here: Some(here), difference: document.map(|there| here - there), within: None }
-    };
-    numbers.filter(|(_, name, _)| name.starts_with("val_")).map(row).collect()
-}
-
-/// One row for each number that the document reports and that was measured; those that the lab is about in any case.
-fn compare(
-    run: &Run,
-    lab: &Lab,
-    document: Option<&BTreeMap<String, f64>>,
-    tolerance: Option<f64>,
-    end: &End,
-) -> Vec<Row> {
-    let here = match end {
-        End::Done(outcome) => numbers(outcome),
-        End::RanAway(_) => Numbers::default(),
-    };
-    let reported = |name: &str| document.and_then(|document| document.get(name)).copied();
-    let metric = lab.metric.as_str();
-    let wanted = |name: &str| name == metric || lab.also.iter().any(|also| also == name) || reported(name).is_some();
-    let mut names: Vec<&str> = here.0.iter().map(|(name, _)| name.as_str()).filter(|name| wanted(name)).collect();
-    if names.is_empty() {
-        names.push(metric);
-    }
-    let row = |name: &str| {
-        let (document, here) = (reported(name), here.get(name));
-        let difference = here.zip(document).map(|(here, document)| here - document);
-        // The tolerance is stated for the accuracy that the document ends with.
-        let judged = difference.zip(tolerance).filter(|_| name == metric || name.ends_with("_accuracy"));
-        let within = judged.map(|(difference, tolerance)| difference.abs() <= tolerance + 1e-6);
-        Row { run: run.name.clone(), metric: name.to_owned(), document, here, difference, within }
-    };
-    names.into_iter().map(row).collect()
-}
-
-/// What came out, in a few sentences that follow from the numbers alone.
-fn seen(lab: &Lab, rows: &[Row], ends: &[(&str, End)]) -> String {
-    let mut sentences = Vec::new();
-    let rule = EarlyStop { monitor: lab.metric.clone(), ..EarlyStop::keras() };
-    let ranked =
-        rows.iter().filter(|row| row.metric == lab.metric).filter_map(|row| Some((row.run.as_str(), row.here?)));
-    let mut ranked: Vec<(&str, f64)> = ranked.collect();
-    ranked.sort_by(|a, b| match rule.is_better(a.1, b.1) {
-        true => std::cmp::Ordering::Less,
-        false if a.1 == b.1 => std::cmp::Ordering::Equal,
-        false => std::cmp::Ordering::Greater,
-    });
-    let places: Vec<String> = ranked.iter().map(|(run, value)| format!("{run} {value:.4}")).collect();
-    if !places.is_empty() {
-        sentences.push(format!("By {}: {}.", lab.metric, places.join(", ")));
-    }
-    let judged: Vec<&Row> = rows.iter().filter(|row| row.within.is_some()).collect();
-    let outside: Vec<String> = judged
-        .iter()
-        .filter(|row| row.within == Some(false))
-        .map(|row| format!("{} of {} ({:+.4})", row.metric, row.run, row.difference.unwrap_or(f64::NAN)))
-        .collect();
-    match (judged.len(), outside.len()) {
-        (0, _) => {}
-        (all, 0) => sentences.push(format!("All {all} numbers with a stated tolerance are within it.")),
-        (all, out) => sentences
-            .push(format!("Of {all} numbers with a stated tolerance {out} are not within it: {}.", outside.join(", "))),
-    }
-    for (name, end) in ends {
-        if let End::RanAway(why) = end {
-            sentences.push(format!("{name} ran away: {why}."));
-        }
-    }
-    let transferred = lab.runs.iter().filter(|run| run.base.is_some()).map(|run| run.name.as_str());
-    for run in transferred {
-        let rate = |name: &str| {
-            ends.iter().find_map(|(other, end)| match end {
-                End::Done(outcome) if *other == name => Some(outcome.samples_per_second),
-                _ => None,
-            })
-        };
-        // The last one before that starts from nothing is the same network from scratch.
-        let before = lab.runs.iter().take_while(|other| other.name != run).filter(|other| other.base.is_none()).last();
-        if let Some((before, (ours, theirs))) =
-            before.and_then(|before| Some((before, (rate(run)?, rate(&before.name)?))))
-        {
-            let times = ours / theirs;
-            sentences.push(format!(
-                "{run} trained on {ours:.0} samples a second, {} on {theirs:.0}: {times:.2} times as many.",
-                before.name
-            ));
-        }
-    }
-    sentences.join(" ")
-}
-
-fn cells(row: &Row) -> [String; 5] {
-    let number = |value: Option<f64>| match value {
-        None => "-".to_owned(),
-        Some(value) if value != 0.0 && !(1e-3..1e4).contains(&value.abs()) => format!("{value:.1e}"),
-        Some(value) => format!("{value:.4}"),
-    };
-    let difference = row.difference.map_or_else(|| "-".to_owned(), |difference| format!("{difference:+.4}"));
-    [row.run.clone(), row.metric.clone(), number(row.document), number(row.here), difference]
-}
-
-const HEADING: [&str; 5] = ["run", "metric", "document", "here", "difference"];
-
-fn text(answer: &Answer) -> String {
-    let mut table = Table::new(HEADING).right([2, 3, 4]);
-    answer.rows.iter().for_each(|row| table.row(cells(row)));
-    let Answer { seen, notes, seconds, run_dir, .. } = answer;
-    let changed = changed(answer);
-    format!("{table}\n\n{seen}{changed}\n\n{notes}\n\n{seconds:.1} s in all\n{run_dir}")
-}
-
-/// What sets the runs apart from those of the document.
-fn changed(answer: &Answer) -> String {
-    match answer.set.as_slice() {
-        [] => String::new(),
-        set => format!(" All runs with {}, unlike the document's.", set.join(", ")),
-    }
-}
-
-/// The same for documentation.
-fn markdown(answer: &Answer, lab: &Lab) -> String {
-    let mut lines = vec![format!("## {}", answer.lab), String::new(), format!("{}.", lab.about), String::new()];
-    lines.push(format!("| {} |", HEADING.join(" | ")));
-    lines.push("|---|---|---|---|---|".to_owned());
-    lines.extend(answer.rows.iter().map(|row| format!("| {} |", cells(row).join(" | "))));
-    let Answer { seen, notes, seconds, seed, .. } = answer;
-    lines.extend([String::new(), format!("{seen}{}", changed(answer)), String::new(), notes.clone(), String::new()]);
-    lines.push(format!("Seed {seed}; {seconds:.1} s in all."));
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(run: &str, here: Option<f64>, difference: Option<f64>, within: Option<bool>) -> Row {
-        Row { run: run.into(), metric: "val_loss".into(), document: None, here, difference, within }
-    }
-
-    #[test]
-    fn what_was_seen_follows_from_the_numbers() {
-        let lab = Lab {
-            about: String::new(),
-            metric: "val_loss".into(),
-            also: Vec::new(),
-            epochs: Vec::new(),
-            notes: String::new(),
-            runs: Vec::new(),
-            gradients: false,
-        };
-        let rows = [
-            row("a", Some(0.5), None, None),
-            row("b", Some(0.25), Some(0.1), Some(false)),
-            row("c", None, None, None),
-            row("d", Some(0.75), Some(0.0), Some(true)),
-        ];
-        let ends = [("c", End::RanAway("the loss is NaN".into()))];
-        assert_eq!(
-            seen(&lab, &rows, &ends),
-            "By val_loss: b 0.2500, a 0.5000, d 0.7500. Of 2 numbers with a stated tolerance 1 are not within it: val_loss \
-             of b (+0.1000). c ran away: the loss is NaN."
-        );
-    }
 }
