@@ -155,6 +155,20 @@ unary! {
 }
 
 impl Unary {
+    /// Whether a larger `x` never has a smaller value, so that the largest of some values is the value of the largest `x`. Of the others
+    /// some may have that as well, but no network takes their largest values.
+    pub fn is_non_decreasing(self) -> bool {
+        match self {
+            Unary::LeakyRelu(slope) => slope >= 0.0,
+            Unary::Elu(alpha) => alpha >= 0.0,
+            Unary::Relu | Unary::Relu6 | Unary::Selu | Unary::Softplus | Unary::Softsign => true,
+            Unary::Sigmoid | Unary::LogSigmoid | Unary::HardSigmoid | Unary::Tanh | Unary::HardTanh | Unary::Exp => {
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The slope where the value is `y`; `None` where the value does not tell it.
     ///
     /// Layers that know it keep their result and need not keep what came before the function.

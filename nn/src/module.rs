@@ -26,6 +26,18 @@ pub trait Module: Debug + Send + Sync {
         Ok(None)
     }
 
+    /// [`Module::forward`] without the [non-decreasing](Unary::is_non_decreasing) function that the layer ends in, and that function, if
+    /// there is one: behind a layer that [takes largest elements](Module::takes_largest) fewer numbers are put through it.
+    fn forward_unfinished(&self, x: &Tensor, ctx: &Ctx) -> Result<Option<(Tensor, Unary)>> {
+        _ = (x, ctx);
+        Ok(None)
+    }
+
+    /// Whether all that the layer does is to take largest elements, which a non-decreasing function does not change the places of.
+    fn takes_largest(&self) -> bool {
+        false
+    }
+
     /// [`Module::forward`] put through `next` and `function`, if `next` [scales](Module::as_scale) and the layer can scale its
     /// weights instead.
     fn forward_scaled(

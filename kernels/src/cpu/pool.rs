@@ -76,45 +76,58 @@ impl Columns {
         Self { near, ends, places }
     }
 
+    /// The places of each column.
+    fn each(&self) -> impl Iterator<Item = &[usize]> {
+        let ends = self.ends.iter();
+        ends.scan(0, |start, &end| Some(&self.places[std::mem::replace(start, end)..end]))
+    }
+
     /// Calls `f(column, rows, columns, pixels)` for every pixel of a row: where the pixels lie that it is made of.
     fn for_row(&self, row: usize, mut f: impl FnMut(usize, &[usize], &[usize], &[usize])) {
         let rows = self.near.along(0, row);
         let width = if self.near.windows { self.near.axes[1].output } else { self.near.axes[1].input };
-        let (mut start, mut pixels) = (0, Pixels::new());
-        for (column, &end) in self.ends.iter().enumerate() {
-            let columns = &self.places[start..end];
+        let mut pixels = Pixels::new();
+        for (column, columns) in self.each().enumerate() {
             pixels.clear();
             for row in &rows {
                 pixels.extend(columns.iter().map(|column| row * width + column));
             }
             f(column, &rows, columns, &pixels);
-            start = end;
         }
     }
 }
 
 crate::simd! {
-    /// The largest of some pixels in each channel of `y`, and which pixel it is.
-    fn largest<T>(x: &[T], pixels: &[usize], y: &mut [T], places: &mut [i32]) where [T: Real] {
-        if y.len() < LANES {
-            for at in 0..y.len() {
-                largest_block::<T, 1>(x, at, pixels, y, places);
-            }
-        } else {
-            for i in 0..y.len().div_ceil(LANES) {
-                largest_block::<T, LANES>(x, start(i, y.len()), pixels, y, places);
+    /// A row of `y`: the largest of the pixels in `rows` and `columns` of an image `width` wide, channel by channel, and which it is.
+    fn largest<T>(x: &[T], rows: &[usize], width: usize, columns: &Columns, y: &mut [T], places: &mut [i32])
+    where [T: Real] {
+        let channels = y.len() / columns.ends.len();
+        for ((columns, y), places) in columns.each().zip(y.chunks_exact_mut(channels)).zip(places.chunks_exact_mut(channels)) {
+            if channels < LANES {
+                for at in 0..channels {
+                    largest_block::<T, 1>(x, at, [rows, columns], width, y, places);
+                }
+            } else {
+                for i in 0..channels.div_ceil(LANES) {
+                    largest_block::<T, LANES>(x, start(i, channels), [rows, columns], width, y, places);
+                }
             }
         }
     }
-    /// For each channel of `dx`, the sum of those `dy` of some windows whose largest element is at `here`.
-    fn chosen<T>(dy: &[T], places: &[i32], here: i32, windows: &[usize], dx: &mut [T]) where [T: Real] {
-        if dx.len() < LANES {
-            for at in 0..dx.len() {
-                chosen_block::<T, 1>(dy, places, here, at, windows, dx);
-            }
-        } else {
-            for i in 0..dx.len().div_ceil(LANES) {
-                chosen_block::<T, LANES>(dy, places, here, start(i, dx.len()), windows, dx);
+    /// A row of `dx` that begins with pixel `here`: for each channel of a pixel, the sum of those `dy` whose largest element it is,
+    /// of the windows in `rows` and `columns` of an image `width` wide.
+    fn chosen<T>(dy: &[T], places: &[i32], here: i32, rows: &[usize], width: usize, columns: &Columns, dx: &mut [T])
+    where [T: Real] {
+        let channels = dx.len() / columns.ends.len();
+        for ((here, columns), dx) in (here..).zip(columns.each()).zip(dx.chunks_exact_mut(channels)) {
+            if channels < LANES {
+                for at in 0..channels {
+                    chosen_block::<T, 1>(dy, places, here, at, [rows, columns], width, dx);
+                }
+            } else {
+                for i in 0..channels.div_ceil(LANES) {
+                    chosen_block::<T, LANES>(dy, places, here, start(i, channels), [rows, columns], width, dx);
+                }
             }
         }
     }
@@ -144,18 +157,38 @@ fn block<T, const N: usize>(x: &[T], pixel: usize, channels: usize, at: usize) -
     x[pixel * channels + at..].first_chunk().expect("a pixel has all channels")
 }
 
+/// What is the largest so far with its place, after one more pixel; a NaN stays the largest.
+///
+/// Arrays come and go as values, which the compiler keeps in vector registers; of arrays changed in place it made single numbers.
 #[inline(always)]
 #[expect(clippy::eq_op, reason = "only a NaN is not equal to itself, and a comparison is an instruction")]
-fn largest_block<T: Real, const N: usize>(x: &[T], at: usize, pixels: &[usize], y: &mut [T], places: &mut [i32]) {
+fn larger<T: Real, const N: usize>(best: [T; N], place: [i32; N], next: &[T; N], pixel: i32) -> ([T; N], [i32; N]) {
+    let (mut new_best, mut new_place) = (best, place);
+    for l in 0..N {
+        let wins = (next[l] > best[l]) | ((next[l] != next[l]) & (best[l] == best[l]));
+        new_best[l] = if wins { next[l] } else { best[l] };
+        new_place[l] = if wins { pixel } else { place[l] };
+    }
+    (new_best, new_place)
+}
+
+#[inline(always)]
+fn largest_block<T: Real, const N: usize>(
+    x: &[T],
+    at: usize,
+    [rows, columns]: [&[usize]; 2],
+    width: usize,
+    y: &mut [T],
+    places: &mut [i32],
+) {
     let channels = y.len();
-    let mut best: [T; N] = *block(x, pixels[0], channels, at);
-    let mut place = [pixels[0] as i32; N];
-    for &pixel in &pixels[1..] {
-        let next: &[T; N] = block(x, pixel, channels, at);
-        for l in 0..N {
-            let wins = (next[l] > best[l]) | ((next[l] != next[l]) & (best[l] == best[l]));
-            best[l] = if wins { next[l] } else { best[l] };
-            place[l] = if wins { pixel as i32 } else { place[l] };
+    let first = rows[0] * width + columns[0];
+    let mut best: [T; N] = *block(x, first, channels, at);
+    let mut place = [first as i32; N];
+    for (i, row) in rows.iter().enumerate() {
+        for column in &columns[usize::from(i == 0)..] {
+            let pixel = row * width + column;
+            (best, place) = larger(best, place, block(x, pixel, channels, at), pixel as i32);
         }
     }
     y[at..at + N].copy_from_slice(&best);
@@ -168,18 +201,22 @@ fn chosen_block<T: Real, const N: usize>(
     places: &[i32],
     here: i32,
     at: usize,
-    windows: &[usize],
+    [rows, columns]: [&[usize]; 2],
+    width: usize,
     dx: &mut [T],
 ) {
     let channels = dx.len();
     let mut sums = [T::of(0.0); N];
-    for &window in windows {
-        let dy: &[T; N] = block(dy, window, channels, at);
-        let places: &[i32; N] = block(places, window, channels, at);
-        for l in 0..N {
-            // Read whether it is wanted or not: a choice of loads would be made of jumps.
-            let slope = dy[l];
-            sums[l] = sums[l] + if places[l] == here { slope } else { T::of(0.0) };
+    for row in rows {
+        for column in columns {
+            let window = row * width + column;
+            let dy: &[T; N] = block(dy, window, channels, at);
+            let places: &[i32; N] = block(places, window, channels, at);
+            for l in 0..N {
+                // Read whether it is wanted or not: a choice of loads would be made of jumps.
+                let slope = dy[l];
+                sums[l] = sums[l] + if places[l] == here { slope } else { T::of(0.0) };
+            }
         }
     }
     dx[at..at + N].copy_from_slice(&sums);
@@ -222,10 +259,7 @@ pub fn max_pool2d(x: View, size: [usize; 2], window: &Window) -> Result<(Buffer,
             for (j, (y, places)) in y.chunks_mut(row).zip(places.chunks_mut(row)).enumerate() {
                 let at = i * chunk / row + j;
                 let image = &x[at / oh * pixels * c..][..pixels * c];
-                columns.for_row(at % oh, |column, _, _, pixels| {
-                    let channels = column * c..(column + 1) * c;
-                    largest(image, pixels, &mut y[channels.clone()], &mut places[channels]);
-                });
+                largest(image, &near.along(0, at % oh), w, &columns, y, places);
             }
         });
     });
@@ -237,13 +271,10 @@ pub fn max_pool2d_grad(dy: View, places: View, input: [usize; 2], size: [usize; 
     let near = Near { axes: axes(window, input, size), windows: true };
     let places = Dense::<i32>::new(places);
     let places = places.as_slice();
-    let c = dy.shape()[3];
     Ok(with_real!("max_pool2d_grad", dy.dtype(), T => each_row::<T>(dy, near, &|dy, first, row, columns, dx| {
         let places = &places[first..first + dy.len()];
-        columns.for_row(row, |column, _, _, windows| {
-            let here = (row * input[1] + column) as i32;
-            chosen(dy, places, here, windows, &mut dx[column * c..][..c]);
-        });
+        let here = (row * input[1]) as i32;
+        chosen(dy, places, here, &near.along(0, row), near.axes[1].output, columns, dx);
     })))
 }
 

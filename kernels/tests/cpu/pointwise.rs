@@ -174,3 +174,16 @@ fn random_numbers_agree() {
     let refused = CPU.random(DType::I64, 1, Distribution::Uniform { low: 0.0, high: 1.0 }, key);
     assert!(refused.unwrap_err().to_string().contains("draw f32 and cast"));
 }
+
+#[test]
+fn functions_that_are_called_non_decreasing_are() {
+    let falls =
+        |op: Unary| (-800..800).map(|i| f64::from(i) / 64.0).any(|x| op.reference(x + 1.0 / 64.0) < op.reference(x));
+    let of_activations = [Unary::Relu, Unary::Relu6, Unary::Sigmoid, Unary::Tanh, Unary::LeakyRelu(0.0)];
+    assert!(of_activations.iter().all(|op| op.is_non_decreasing()));
+    let named: Vec<Unary> = Unary::ALL.iter().copied().filter(|op| op.is_non_decreasing()).collect();
+    assert!(named.len() > 8 && !named.iter().any(|&op| falls(op)), "{named:?}");
+    for op in [Unary::Gelu, Unary::Silu, Unary::LeakyRelu(-0.1), Unary::Elu(-1.0)] {
+        assert!(falls(op) && !op.is_non_decreasing(), "{op:?}");
+    }
+}

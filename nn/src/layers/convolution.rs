@@ -147,15 +147,29 @@ impl Conv2d {
         let kernel = [height, width, channels / groups, options.filters];
         Ok(Self { filters: Filters::new(&kernel, options.filters, options, key)?, sliding: options.sliding, groups })
     }
+
+    /// The weighted sums with their bias, put through `function`.
+    fn sums(&self, x: &Tensor, function: Option<Unary>) -> Result<Tensor> {
+        let [height, width, _] = image("conv2d", x.shape().get(1..).unwrap_or_default())?;
+        let (kernel, bias) = (self.filters.kernel.value(), self.filters.bias.as_ref().map(Param::value));
+        let window = self.sliding.on([height, width]);
+        Ok(x.conv2d_activated(&kernel, bias.as_ref(), &window, self.groups, function)?)
+    }
 }
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor, _: &Ctx) -> Result<Tensor> {
-        let [height, width, _] = image("conv2d", x.shape().get(1..).unwrap_or_default())?;
-        let (kernel, bias) = (self.filters.kernel.value(), self.filters.bias.as_ref().map(Param::value));
-        let window = self.sliding.on([height, width]);
-        let sums = |function| Ok(x.conv2d_activated(&kernel, bias.as_ref(), &window, self.groups, function)?);
-        self.filters.activation.finish(sums)
+        self.filters.activation.finish(|function| self.sums(x, function))
+    }
+
+    fn forward_activated(&self, x: &Tensor, _: &Ctx, function: Unary) -> Result<Option<Tensor>> {
+        let alone = self.filters.activation == Activation::Linear;
+        alone.then(|| self.sums(x, Some(function))).transpose()
+    }
+
+    fn forward_unfinished(&self, x: &Tensor, _: &Ctx) -> Result<Option<(Tensor, Unary)>> {
+        let function = self.filters.activation.function().filter(|function| function.is_non_decreasing());
+        function.map(|function| Ok((self.sums(x, None)?, function))).transpose()
     }
 
     fn forward_scaled(

@@ -65,6 +65,10 @@ impl Module for Pool2d {
         })
     }
 
+    fn takes_largest(&self) -> bool {
+        self.kind == Pooling::Max
+    }
+
     fn is_steady(&self) -> bool {
         true
     }

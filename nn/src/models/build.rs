@@ -193,18 +193,25 @@ inputs = ["add", "input"]
         let text = "[data]\nsource = \"x\"\n[[layer]]\ntype = \"conv2d\"\nfilters = 6\nkernel_size = 3\n\
                     [[layer]]\ntype = \"batch_norm\"\n[[layer]]\ntype = \"activation\"\nfunction = \"relu6\"\n\
                     [[layer]]\ntype = \"residual\"\nfilters = 6\n\
+                    [[layer]]\ntype = \"max_pool2d\"\npool_size = 2\nstrides = 1\n\
+                    [[layer]]\ntype = \"conv2d\"\nfilters = 5\nkernel_size = 2\nactivation = \"selu\"\n\
+                    [[layer]]\ntype = \"max_pool2d\"\npool_size = 2\nstrides = 1\n\
+                    [[layer]]\ntype = \"conv2d\"\nfilters = 6\nkernel_size = 1\n\
+                    [[layer]]\ntype = \"relu\"\n[[layer]]\ntype = \"max_pool2d\"\npool_size = 1\n\
+                    [[layer]]\ntype = \"conv2d\"\nfilters = 4\nkernel_size = 1\n\
+                    [[layer]]\ntype = \"relu\"\n\
                     [[layer]]\ntype = \"depthwise_conv2d\"\nkernel_size = 3\n[[layer]]\ntype = \"batch_norm\"\nscale = false\n\
                     [[layer]]\ntype = \"conv2d\"\nfilters = 3\nkernel_size = 1\nactivation = \"tanh\"\n\
                     [[layer]]\ntype = \"batch_norm\"\n[[layer]]\ntype = \"activation\"\nfunction = \"gelu\"\n\
                     [[layer]]\ntype = \"flatten\"\n[[layer]]\ntype = \"dense\"\nunits = 4\n[[layer]]\ntype = \"batch_norm\"\n\
                     [[layer]]\ntype = \"activation\"\nfunction = \"softmax\"\n\
                     [optimizer]\nkind = \"sgd\"\n[train]\nloss = \"mse\"\n";
-        let model = Model::build(&Recipe::parse(text, "r.toml").unwrap(), &[8, 9, 2]).unwrap();
+        let model = Model::build(&Recipe::parse(text, "r.toml").unwrap(), &[9, 10, 2]).unwrap();
         let numbers = |shape: &[usize], key| {
             let spread = Distribution::Uniform { low: -1.0, high: 2.0 };
             Tensor::random(shape, spread, RandomKey::new(key), DType::F32, Device::CPU).unwrap()
         };
-        let x = numbers(&[5, 8, 9, 2], 0);
+        let x = numbers(&[5, 9, 10, 2], 0);
         for (key, param) in (1..).zip(model.params()) {
             let value = numbers(&param.shape(), key);
             // Averages of squares are above 0.

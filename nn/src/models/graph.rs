@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::Tensor;
+use crate::core::ops::unary::pointwise;
 use crate::layers::{Activation, Merge};
 use crate::module::{Ctx, Module};
 use crate::optim::Regularizer;
@@ -329,7 +330,7 @@ impl Graph {
     }
 
     /// The result of some layers at once, where each is all that reads the one before, and how many they are: a layer with the scaling
-    /// behind it, the function behind it, or both.
+    /// behind it, the function behind it, or both; or a layer, its function and the largest elements of that, which are taken first.
     fn together(&self, places: Range<usize>, x: &Tensor, ctx: &Ctx) -> Result<Option<(Tensor, usize)>> {
         let layer = |place: usize| match &self.values[place].piece {
             Some(Piece::Layer(layer)) => Some(layer.as_ref()),
@@ -345,12 +346,25 @@ impl Graph {
         };
         let place = places.start;
         let (Some(first), Some(second)) = (layer(place), follower(place + 1)) else { return Ok(None) };
+        let at = ctx.for_layer(place as u64);
+        let largest = |place: usize| follower(place).filter(|layer| layer.takes_largest());
+        let pooled = |pool: &dyn Module, y: &Tensor, function, count: usize| {
+            let largest = pool.forward(y, &ctx.for_layer((place + count - 1) as u64))?;
+            Ok(Some((pointwise(&largest, function)?, count)))
+        };
+        if let Some(pool) = largest(place + 1) {
+            let Some((y, function)) = first.forward_unfinished(x, &at)? else { return Ok(None) };
+            return pooled(pool, &y, function, 2);
+        }
         if let Some(function) = second.as_function() {
-            let y = first.forward_activated(x, &ctx.for_layer(place as u64), function)?;
+            if let Some(pool) = largest(place + 2).filter(|_| function.is_non_decreasing()) {
+                return pooled(pool, &first.forward(x, &at)?, function, 3);
+            }
+            let y = first.forward_activated(x, &at, function)?;
             return Ok(y.map(|y| (y, 2)));
         }
         let function = follower(place + 2).and_then(Module::as_function);
-        let y = first.forward_scaled(x, &ctx.for_layer(place as u64), second, function)?;
+        let y = first.forward_scaled(x, &at, second, function)?;
         Ok(y.map(|y| (y, if function.is_some() { 3 } else { 2 })))
     }
 
