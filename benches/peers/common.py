@@ -26,6 +26,7 @@ CONVOLUTIONS = [
 ]
 BATCH = {"mlp": 32, "bnmlp": 32, "ae": 256, "cnn": 64, "cifar": 64}
 BATCH.update({f"mobilenet-{side}-{kind}": 32 for side in (32, 96) for kind in ("full", "frozen")})
+VALIDATION = 5000
 AUTOENCODER = [784, 128, 64, 32, 64, 128, 784]
 SLICE = float(os.environ.get("PEERS_SLICE", "0.08"))
 
@@ -128,5 +129,5 @@ def fashion_mnist():
         with opened as file:
             return np.frombuffer(file.read(), np.uint8, offset=offset)
 
-    images = read("train-images-idx3-ubyte", 16).reshape(-1, 784)[5000:]
-    return images.astype("float32") / 255, read("train-labels-idx1-ubyte", 8)[5000:].astype("int64")
+    images = read("train-images-idx3-ubyte", 16).reshape(-1, 784)[VALIDATION:]
+    return images.astype("float32") / 255, read("train-labels-idx1-ubyte", 8)[VALIDATION:].astype("int64")

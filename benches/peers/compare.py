@@ -69,7 +69,7 @@ CONVOLUTIONS = [
 MODELS = [("mlp", "MLP 784-300-100-10, batch 32, SGD", 2.5), ("bnmlp", "`fashion-bn`, batch 32, SGD", 3.5)] + [
     ("ae", "autoencoder 784-128-64-32-64-128-784, batch 256, Adam", 2)
 ]
-SECTIONS = ["gemm", "elem", "conv", "train", "networks", "epoch"]
+SECTIONS = ["gemm", "elem", "conv", "train", "networks", "epoch", "lab"]
 
 Figure = collections.namedtuple("Figure", "round engine case threads value extra", defaults=[None])
 
@@ -197,6 +197,14 @@ class Comparison:
                 if done:
                     self.add(Figure(number, name, "epoch", 2, done[1], done[2]))
 
+        if "lab" in o.sections and every:
+            with tempfile.TemporaryDirectory() as folder:
+                lab = ["lab", "transfer-parity", "--set", "data.source=fashion-mnist", "--json", "--quiet", "--out", folder]
+                runs = {"gradus": self.run([o.gradus, *lab]), "keras": self.run([keras, HERE / "keras_rows.py", "lab", 2])}
+            for name, done in runs.items():
+                if done:
+                    self.add(Figure(number, name, "lab", 2, done[1], done[2]))
+
     # The table.
 
     def series(self, engine, case, threads):
@@ -247,6 +255,15 @@ class Comparison:
         two, one = self.series("gradus", case, 2), self.series("gradus", case, 1)
         return "" if not (one and two) else times(self.ratio(two, one))
 
+    def process(self, case, label, engine, due):
+        """The row of a whole process: its seconds and its memory."""
+        seconds = self.series(engine, case, 2)
+        if not seconds:
+            return []
+        shown = f"{statistics.median(seconds.values()):.2f} s, {self.extra(engine, case, 2):.0f} MB"
+        cells = [shown, ""] if engine == "gradus" else ["", f"{engine} {shown}"]
+        return [[label, "", *cells, "", due if engine == "gradus" else "", "", ""]]
+
     def table(self):
         heading = ["work", "threads", "gradus", "best peers", "ratio", "due", "of peak", "2 threads to 1"]
         rows = []
@@ -278,12 +295,9 @@ class Comparison:
             add(f"training of {network.label}", network.case, 2, "samples/s", f"{network.due}x", share=False)
         rows += networks.memory_rows(self)
         for engine in ("gradus", "burn-flex", "candle", "torch", "keras"):
-            seconds = self.series(engine, "epoch", 2)
-            if seconds:
-                shown = f"{statistics.median(seconds.values()):.2f} s, {self.extra(engine, 'epoch', 2):.0f} MB"
-                due = "2 s, 150 MB" if engine == "gradus" else ""
-                cells = [shown, ""] if engine == "gradus" else ["", f"{engine} {shown}"]
-                rows.append(["one epoch of `mnist`'s network as a process", "", *cells, "", due, "", ""])
+            rows += self.process("epoch", "one epoch of `mnist`'s network as a process", engine, "2 s, 150 MB")
+        for engine in ("gradus", "keras"):
+            rows += self.process("lab", "three trainings of `lab transfer-parity` as a process", engine, "30 s")
         lines = ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
         return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 

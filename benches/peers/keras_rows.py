@@ -1,4 +1,4 @@
-"""Keras on TensorFlow. Usage: keras_rows.py train mlp|bnmlp|ae THREADS, network CASE THREADS, conv THREADS, epoch THREADS"""
+"""Keras on TensorFlow. Usage: keras_rows.py train mlp|bnmlp|ae THREADS, network CASE THREADS, conv THREADS, epoch THREADS, lab THREADS"""
 import os
 import sys
 import time
@@ -106,7 +106,29 @@ def train():
         common.emit("B", "keras", model, threads, "samples/s", [len(x) / s for s in clock.seconds[1:]])
 
 
-if sys.argv[1] == "conv":
+def lab():
+    """The three trainings of `gradus lab transfer-parity`: ten classes, two, and two on the frozen layers of the first."""
+
+    def fit(net, targets):
+        net.compile(loss="sparse_categorical_crossentropy", optimizer=keras.optimizers.SGD(1e-3), metrics=["accuracy"])
+        seen = slice(0, common.VALIDATION)
+        net.fit(x, targets, epochs=10, batch_size=32, verbose=0, validation_data=(x[seen], targets[seen]))
+
+    def two(body):
+        return keras.Sequential([keras.Input((784,)), *body, layers.Dense(2, activation="softmax")])
+
+    x, y = common.fashion_mnist()
+    ten = network("mlp")
+    fit(ten, y)
+    fit(two(network("mlp").layers[:-1]), y % 2)
+    for layer in ten.layers[:-1]:
+        layer.trainable = False
+    fit(two(ten.layers[:-1]), y % 2)
+
+
+if sys.argv[1] == "lab":
+    lab()
+elif sys.argv[1] == "conv":
     common.convolutions("tensorflow", threads, convolutions)
 else:
     train()
