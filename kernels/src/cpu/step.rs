@@ -33,30 +33,32 @@ crate::simd! {
         let [momentum, inner, outer] = how.map(T::of);
         for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
             let step = -inner * g;
-            *v = mul_add::<FMA, T>(momentum, *v, step);
+            *v = normal(mul_add::<FMA, T>(momentum, *v, step));
             let step = if nesterov { mul_add::<FMA, T>(momentum, *v, step) } else { *v };
             *w = mul_add::<FMA, T>(outer, step, *w);
         }
     }
     fn moments<T>(how: Moments<T>, w: &mut [T], m: &mut [T], v: &mut [T], g: &[T]) where [T: Real] {
         for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
-            how.remember::<FMA>(g, m, v);
-            *w = *w - how.step::<FMA>(g, *m, *v);
+            let (new_m, new_v) = how.remember::<FMA>(g, *m, *v);
+            let new_w = *w - how.step::<FMA>(g, new_m, new_v);
+            (*w, *m, *v) = (new_w, new_m, new_v);
         }
     }
     fn moments_largest<T>(how: Moments<T>, w: &mut [T], m: &mut [T], v: &mut [T], most: &mut [T], g: &[T]) where [T: Real] {
         for ((((w, m), v), most), &g) in w.iter_mut().zip(m).zip(v).zip(most).zip(g) {
-            how.remember::<FMA>(g, m, v);
-            *most = larger(*most, *v);
-            *w = *w - how.step::<FMA>(g, *m, *most);
+            let (new_m, new_v) = how.remember::<FMA>(g, *m, *v);
+            let new_most = larger(*most, new_v);
+            let new_w = *w - how.step::<FMA>(g, new_m, new_most);
+            (*w, *m, *v, *most) = (new_w, new_m, new_v, new_most);
         }
     }
     fn infinity<T>(how: [f64; 5], w: &mut [T], m: &mut [T], u: &mut [T], g: &[T]) where [T: Real] {
         let [beta1, beta2, rate, inside, outside] = how.map(T::of);
         let rest1 = T::of(1.0 - how[0]);
         for (((w, m), u), &g) in w.iter_mut().zip(m).zip(u).zip(g) {
-            *m = mul_add::<FMA, T>(beta1, *m, rest1 * g);
-            *u = larger(beta2 * *u, larger(g, -g) + inside);
+            *m = normal(mul_add::<FMA, T>(beta1, *m, rest1 * g));
+            *u = normal(larger(beta2 * *u, larger(g, -g) + inside));
             *w = *w - rate * *m / (*u + outside);
         }
     }
@@ -69,22 +71,22 @@ crate::simd! {
     fn squares_heavy<T>(how: Squares<T>, w: &mut [T], v: &mut [T], b: &mut [T], g: &[T]) where [T: Real] {
         for (((w, v), b), &g) in w.iter_mut().zip(v).zip(b).zip(g) {
             *v = how.square::<FMA>(g, *v);
-            *b = mul_add::<FMA, T>(how.momentum, *b, how.step(g, *v));
+            *b = normal(mul_add::<FMA, T>(how.momentum, *b, how.step(g, *v)));
             *w = mul_add::<FMA, T>(-how.outer, *b, *w);
         }
     }
     fn squares_centered<T>(how: Squares<T>, w: &mut [T], v: &mut [T], a: &mut [T], g: &[T]) where [T: Real] {
         for (((w, v), a), &g) in w.iter_mut().zip(v).zip(a).zip(g) {
             *v = how.square::<FMA>(g, *v);
-            *a = mul_add::<FMA, T>(how.keep, *a, how.add * g);
+            *a = normal(mul_add::<FMA, T>(how.keep, *a, how.add * g));
             *w = mul_add::<FMA, T>(-how.outer, how.step(g, mul_add::<FMA, T>(-*a, *a, *v)), *w);
         }
     }
     fn squares_both<T>(how: Squares<T>, w: &mut [T], v: &mut [T], a: &mut [T], b: &mut [T], g: &[T]) where [T: Real] {
         for ((((w, v), a), b), &g) in w.iter_mut().zip(v).zip(a).zip(b).zip(g) {
             *v = how.square::<FMA>(g, *v);
-            *a = mul_add::<FMA, T>(how.keep, *a, how.add * g);
-            *b = mul_add::<FMA, T>(how.momentum, *b, how.step(g, mul_add::<FMA, T>(-*a, *a, *v)));
+            *a = normal(mul_add::<FMA, T>(how.keep, *a, how.add * g));
+            *b = normal(mul_add::<FMA, T>(how.momentum, *b, how.step(g, mul_add::<FMA, T>(-*a, *a, *v))));
             *w = mul_add::<FMA, T>(-how.outer, *b, *w);
         }
     }
@@ -92,9 +94,9 @@ crate::simd! {
         let [rho, rate, epsilon] = how.map(T::of);
         let rest = T::of(1.0 - how[0]);
         for (((w, v), s), &g) in w.iter_mut().zip(v).zip(s).zip(g) {
-            *v = mul_add::<FMA, T>(rho, *v, rest * g * g);
+            *v = normal(mul_add::<FMA, T>(rho, *v, rest * g * g));
             let d = g * (*s + epsilon).root() / (*v + epsilon).root();
-            *s = mul_add::<FMA, T>(rho, *s, rest * d * d);
+            *s = normal(mul_add::<FMA, T>(rho, *s, rest * d * d));
             *w = mul_add::<FMA, T>(-rate, d, *w);
         }
     }
@@ -103,7 +105,7 @@ crate::simd! {
         let (rest1, rest2) = (T::of(1.0 - how[0]), T::of(1.0 - how[1]));
         for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
             *w = *w - rate * sign(beta1 * *m + rest1 * g);
-            *m = mul_add::<FMA, T>(beta2, *m, rest2 * g);
+            *m = normal(mul_add::<FMA, T>(beta2, *m, rest2 * g));
         }
     }
 }
@@ -121,6 +123,16 @@ fn larger<T: Real>(a: T, b: T) -> T {
     if a > b { a } else { b }
 }
 
+/// `x`, or 0 if it is too small to be a normal number.
+///
+/// What an optimizer remembers of a weight whose gradient stays 0 gets smaller in every step, and the smallest numbers are rounded to
+/// themselves when they are multiplied by 0.9: they would stay for good, and processors take a hundred times as long for each.
+#[inline(always)]
+fn normal<T: Real>(x: T) -> T {
+    let least = T::of(if size_of::<T>() == 4 { f32::MIN_POSITIVE.into() } else { f64::MIN_POSITIVE });
+    if larger(x, -x) < least { T::of(0.0) } else { x }
+}
+
 /// [`Rule::Moments`] in the type of the weights.
 #[derive(Clone, Copy)]
 struct Moments<T> {
@@ -132,10 +144,13 @@ struct Moments<T> {
 }
 
 impl<T: Real> Moments<T> {
+    /// The moments after one more gradient. All memory is read before any is written: reads wait for a write to the same place of
+    /// another page, and large buffers begin at the same place of theirs.
     #[inline(always)]
-    fn remember<const FMA: bool>(&self, g: T, m: &mut T, v: &mut T) {
-        *m = mul_add::<FMA, T>(self.beta[0], *m, self.rest[0] * g);
-        *v = mul_add::<FMA, T>(self.beta[1], *v, self.rest[1] * g * g);
+    fn remember<const FMA: bool>(&self, g: T, m: T, v: T) -> (T, T) {
+        let m = mul_add::<FMA, T>(self.beta[0], m, self.rest[0] * g);
+        let v = mul_add::<FMA, T>(self.beta[1], v, self.rest[1] * g * g);
+        (normal(m), normal(v))
     }
 
     #[inline(always)]
@@ -160,7 +175,7 @@ struct Squares<T> {
 impl<T: Real> Squares<T> {
     #[inline(always)]
     fn square<const FMA: bool>(&self, g: T, v: T) -> T {
-        mul_add::<FMA, T>(self.keep, v, self.add * g * g)
+        normal(mul_add::<FMA, T>(self.keep, v, self.add * g * g))
     }
 
     #[inline(always)]

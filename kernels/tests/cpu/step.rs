@@ -2,7 +2,7 @@
 
 use gradus_kernels::backend::{Adjust, Moving, Rule};
 use gradus_kernels::cpu::CPU;
-use gradus_kernels::{Backend, Buffer, Layout, REFERENCE, Unary, View};
+use gradus_kernels::{Backend, Buffer, DType, Layout, REFERENCE, Unary, View};
 
 use crate::common::*;
 
@@ -70,6 +70,25 @@ fn optimizer_steps_agree() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_of_weights_without_gradients_ends_at_zero() {
+    let flat = Layout::contiguous(&[40]);
+    let zeros = Buffer::full(DType::F32, 40, 0.0.into());
+    for rule in rules().into_iter().filter(|rule| rule.states() > 0) {
+        let mut weights = zeros.clone();
+        let mut states: [Buffer; 3] = std::array::from_fn(|_| Buffer::full(DType::F32, 40, 1e-37.into()));
+        for _ in 0..400 {
+            let mut each = states.each_mut().map(Some);
+            each[rule.states()..].fill_with(|| None);
+            let gradient = View::new(&zeros, &flat);
+            let moving = Moving { weights: &mut weights, gradient, states: each, adjust: Adjust::NOTHING, rule };
+            CPU.update(&mut [moving]).unwrap();
+            let remembered = states[..rule.states()].iter().flat_map(|state| state.as_slice::<f32>());
+            assert!(remembered.clone().all(|x| *x == 0.0 || x.is_normal()), "{rule:?}");
         }
     }
 }
