@@ -39,6 +39,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/conv/weight.rs",
     "kernels/src/cpu/conv/winograd.rs",
     "kernels/src/cpu/conv/winograd/transform.rs",
+    "kernels/src/cpu/math/wide.rs",
     "kernels/src/cpu/matmul.rs",
     "kernels/src/cpu/matmul/calls.rs",
     "kernels/src/cpu/matmul/lane.rs",

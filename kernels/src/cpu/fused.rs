@@ -27,10 +27,12 @@ crate::simd! {
         if len >= LONG {
             for (((x, e), max), sum) in x.chunks_exact(len).zip(e.chunks_exact_mut(len)).zip(max).zip(sum) {
                 *max = largest(x);
-                for (e, &x) in e.iter_mut().zip(x) {
-                    *e = (x - *max).exp_below::<FMA>();
-                }
-                *sum = sum_long(e);
+                *sum = T::exp_row(x, *max, e).unwrap_or_else(|| {
+                    for (e, &x) in e.iter_mut().zip(x) {
+                        *e = (x - *max).exp_below::<FMA>();
+                    }
+                    sum_long(e)
+                });
             }
             return;
         }

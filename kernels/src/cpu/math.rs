@@ -12,6 +12,21 @@ mod normal;
 mod power;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+pub mod wide;
+#[cfg(not(target_arch = "x86_64"))]
+pub mod wide {
+    //! No instruction set of this architecture has wider forms of functions.
+
+    /// No function.
+    pub fn of(_: crate::Unary) -> Option<fn(&[f32], &mut [f32])> {
+        None
+    }
+    /// Nothing.
+    pub fn exp_row(_: &[f32], _: f32, _: &mut [f32]) -> Option<f64> {
+        None
+    }
+}
 
 pub use angle::{FAR, acos, asin, atan, atan2, cos, sin, tan};
 pub use hyperbolic::{acosh, asinh, atanh, cosh, sinh, tanh};
@@ -45,6 +60,10 @@ pub trait Real:
     fn exp<const FMA: bool>(self) -> Self;
     /// `e^x` for an `x` that is not positive.
     fn exp_below<const FMA: bool>(self) -> Self;
+    /// `e = exp(x - max)` for `x` up to `max`, and the sum of `e`, where the instruction set has a faster way than the function.
+    fn exp_row(_x: &[Self], _max: Self, _e: &mut [Self]) -> Option<f64> {
+        None
+    }
     /// `log(1 + e^x)`.
     fn softplus<const FMA: bool>(self) -> Self;
     /// The square root.
@@ -98,6 +117,10 @@ impl Real for f32 {
     #[inline(always)]
     fn exp_below<const FMA: bool>(self) -> Self {
         exp_below::<FMA>(self)
+    }
+    #[inline(always)]
+    fn exp_row(x: &[Self], max: Self, e: &mut [Self]) -> Option<f64> {
+        wide::exp_row(x, max, e)
     }
     #[inline(always)]
     fn softplus<const FMA: bool>(self) -> Self {

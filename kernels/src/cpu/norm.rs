@@ -2,8 +2,8 @@
 //!
 //! A tensor with a dimension of features is `outer x features x inner`: batches of vectors have an `inner` of 1, and their
 //! rows are worked on feature by feature side by side; images have runs of `inner` pixels, each of one feature. Statistics
-//! are computed over pieces that depend on the shape alone, each in two passes while it lies in cache, and merged in order
-//! by the rule of Chan, Golub and LeVeque (1979), which loses no digits to cancellation.
+//! are computed over pieces that depend on the shape alone, runs in two passes while a piece lies in cache and columns in one, and
+//! merged in order by the rule of Chan, Golub and LeVeque (1979), which loses no digits to cancellation.
 
 mod after;
 mod batch;
@@ -14,21 +14,18 @@ use std::ops::Range;
 
 use self::after::{After, Clip, Nothing};
 use self::columns::{
-    COLUMNS, grad_rows, grad_run, inverse_roots, multiply_columns, products_run, scale_rows, scale_run, square_columns,
-    squares_run, sum_columns, sum_run,
+    COLUMNS, SIDE, grad_rows, grad_run, inverse_roots, merge_moments, moments_of_columns, multiply_columns,
+    products_run, scale_rows, scale_run, squares_run, sum_run,
 };
 pub use self::layer::layer_norm;
 use super::copy::Dense;
 use super::fused::with_real;
 use super::math::Real;
 use super::read::for_parts;
-use super::threads::{GRAIN, OnBlock, for_blocks};
+use super::threads::{GRAIN, OnBlock, for_blocks, for_chunks_over};
 use crate::backend::Normalize;
 use crate::buffer::scratch::Scratch;
 use crate::{Buffer, DType, Element, Error, Layout, Result, Unary, View};
-
-/// Features of a piece of many rows, at most: their sums stay in the first-level cache.
-const SIDE: usize = 512;
 
 /// Elements of a piece of many rows, at least.
 const PIECE: usize = 2 * GRAIN;
@@ -86,14 +83,19 @@ impl Shape {
         ((PIECE / side).max(1), side)
     }
 
-    /// Two sums for every feature: `part(rows, features, sums)` writes those of a piece, then `merge(total, rows so far, part,
-    /// its rows)` puts them together in order.
-    fn gather(self, part: &Part<'_>, merge: impl Fn([&mut f64; 2], usize, [f64; 2], usize)) -> [Scratch<f64>; 2] {
-        let Self { outer, features, .. } = self;
+    /// Two sums for every feature over elements of `size` bytes: `part(rows, features, sums)` writes those of a piece, then
+    /// `merge(totals, rows so far, parts, their rows)` puts them together in order.
+    fn gather(
+        self,
+        size: usize,
+        part: &Part<'_>,
+        merge: impl Fn([&mut [f64]; 2], usize, [&[f64]; 2], usize),
+    ) -> [Scratch<f64>; 2] {
+        let Self { outer, features, inner } = self;
         let (rows, side) = self.cut();
         let (blocks, pieces) = (features.div_ceil(side), outer.div_ceil(rows));
         let mut parts = Scratch::filled(blocks * pieces * 2 * side, 0.0);
-        for_parts(&mut parts, 2 * side, &|start, sums| {
+        for_chunks_over(outer * features * inner * size, &mut parts, 2 * side, &|start, sums| {
             let (block, piece) = (start / (2 * side) / pieces, start / (2 * side) % pieces);
             let features = block * side..features.min((block + 1) * side);
             let (first, second) = sums.split_at_mut(side);
@@ -112,9 +114,7 @@ impl Shape {
                     continue;
                 }
                 let rest = rows.min(outer - piece * rows);
-                for i in 0..first.len() {
-                    merge([&mut first[i], &mut second[i]], piece * rows, [part_first[i], part_second[i]], rest);
-                }
+                merge([&mut *first, &mut *second], piece * rows, [part_first, part_second], rest);
             }
         }
         totals
@@ -169,13 +169,12 @@ pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
         let x = Dense::<T>::new(x);
         let x = x.as_slice();
         let [mean, squares] = shape.gather(
+            size_of::<T>(),
             &|rows, side, [mean, squares]| {
                 let count = (rows.len() * inner) as f64;
                 if inner == 1 {
                     let x = &x[rows.start * features + side.start..rows.end * features];
-                    sum_columns(x, features, mean);
-                    mean.iter_mut().for_each(|mean| *mean /= count);
-                    return square_columns(x, features, mean, squares);
+                    return moments_of_columns(x, features, mean, squares);
                 }
                 for (i, feature) in side.enumerate() {
                     let runs = || shape.runs(rows.clone(), feature).map(|run| &x[run]);
@@ -183,12 +182,7 @@ pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
                     squares[i] = runs().map(|run| squares_run(run, mean[i])).sum();
                 }
             },
-            |[mean, squares], rows, [part_mean, part_squares], part_rows| {
-                let (count, part) = ((rows * inner) as f64, (part_rows * inner) as f64);
-                let distance = part_mean - *mean;
-                *squares += part_squares + distance * distance * (count * part / (count + part));
-                *mean += distance * (part / (count + part));
-            },
+            |totals, rows, parts, more| merge_moments(totals, parts, [rows, more].map(|rows| (rows * inner) as f64)),
         );
         let count = shape.count() as f64;
         Ok((row_buffer::<T>(features, |i| mean[i]), row_buffer::<T>(features, |i| squares[i] / count)))
@@ -280,6 +274,7 @@ fn sums_of_params<T: Real>(
 ) -> [Scratch<f64>; 2] {
     let features = shape.features;
     shape.gather(
+        size_of::<T>(),
         &|rows, side, [sums, products]| {
             if shape.inner == 1 {
                 let place = rows.start * features + side.start..rows.end * features;
@@ -295,9 +290,10 @@ fn sums_of_params<T: Real>(
                 }
             }
         },
-        |[sum, product], _, [part_sum, part_product], _| {
-            *sum += part_sum;
-            *product += part_product;
+        |totals, _, parts, _| {
+            for (totals, parts) in totals.into_iter().zip(parts) {
+                totals.iter_mut().zip(parts).for_each(|(total, part)| *total += part);
+            }
         },
     )
 }

@@ -16,10 +16,11 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::slice;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use self::board::Parts;
+use super::cache::caches;
 use crate::{Error, Result};
 
 /// How much work a chunk is at least, in passes of one element: some ten microseconds, several times what it costs to wake
@@ -34,6 +35,9 @@ const LINGER: Duration = Duration::from_millis(2);
 
 /// How many threads there are, 0 before anyone asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the next call of [`for_tasks_over`] goes backwards.
+static BACK: AtomicBool = AtomicBool::new(false);
 
 /// How many workers stay awake, or were asked to.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
@@ -150,11 +154,16 @@ pub fn chunk_len(len: usize, cost: usize) -> usize {
 /// The function is taken as an object, here and below, so that the machinery that spreads work is compiled once for a type
 /// instead of once for every kernel; a call costs nothing beside a chunk's work.
 pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    for_chunks_over(size_of_val(y), y, chunk, f);
+}
+
+/// [`for_chunks`] where the work is not over `y` but over so many bytes of something else; see [`for_tasks_over`].
+pub fn for_chunks_over<T: Send>(bytes: usize, y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let chunk = chunk.max(1);
     let count = y.len().div_ceil(chunk);
     let parts = Parts::new(y);
     // SAFETY: `y` is borrowed until all tasks are done, and each task has a chunk of its own.
-    for_tasks(count, &|i| f(i * chunk, unsafe { parts.part(i * chunk, chunk) }));
+    for_tasks_over(bytes, count, &|i| f(i * chunk, unsafe { parts.part(i * chunk, chunk) }));
 }
 
 /// Some columns of some rows of a matrix, which one task writes.
@@ -203,8 +212,9 @@ pub fn for_blocks<T: Send>(y: &mut [T], width: usize, (rows, columns): (usize, u
     assert!(y.len().is_multiple_of(width), "the rows are {width} long");
     let height = y.len() / width;
     let (down, across) = (height.div_ceil(rows), width.div_ceil(columns));
+    let bytes = size_of_val(y);
     let parts = Parts::new(y);
-    for_tasks(down * across, &|task| {
+    for_tasks_over(bytes, down * across, &|task| {
         let (i, j) = (task % down * rows, task / down * columns);
         let (rows, columns) = (i..height.min(i + rows), j..width.min(j + columns));
         let (start, matrix) = (parts.place(i * width + j), PhantomData);
@@ -279,6 +289,27 @@ pub fn for_tasks(count: usize, f: &(dyn Fn(usize) + Sync)) {
     (0..count).for_each(f);
 }
 
+/// [`for_tasks`] that read or write so many bytes, and about as many again.
+///
+/// What does not fit into the second-level cache is gone through the other way round at every second call, by each thread:
+/// that begins with the data that the call before ended with, which are still there. Less than that is better done in one
+/// order, where a thread that is early takes the same tasks of another's half each time.
+fn for_tasks_over(bytes: usize, count: usize, f: &(dyn Fn(usize) + Sync)) {
+    let l2 = caches().l2;
+    let threads = if 2 * bytes > l2 { threads() } else { 1 };
+    if 2 * bytes <= l2 * threads || !BACK.fetch_xor(true, Relaxed) {
+        return for_tasks(count, f);
+    }
+    // The tasks that the caller will have done when it meets its helpers, if all are as fast.
+    let own = count / threads;
+    for_tasks(count, &|i| f(turned(i, own, count)));
+}
+
+/// Task `i` where the first `own` of `count` tasks, and likewise the rest, are counted from their end.
+fn turned(i: usize, own: usize, count: usize) -> usize {
+    if i < own { own - 1 - i } else { own + (count - 1 - i) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +350,16 @@ mod tests {
         });
         for (row, values) in whole.iter().enumerate() {
             assert!(values.iter().copied().eq((0..lens[row]).map(|i| 1 + row + i)), "{row}");
+        }
+    }
+
+    #[test]
+    fn tasks_are_done_once_in_either_direction() {
+        for (own, count) in [(0, 1), (1, 1), (4, 8), (9, 9), (3, 10)] {
+            let mut tasks: Vec<usize> = (0..count).map(|i| turned(i, own, count)).collect();
+            assert!(tasks[..own].iter().copied().eq((0..own).rev()), "{own} of {count}");
+            tasks.sort_unstable();
+            assert!(tasks.into_iter().eq(0..count), "{own} of {count}");
         }
     }
 

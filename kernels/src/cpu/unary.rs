@@ -47,7 +47,10 @@ macro_rules! table {
                         }
                     }
                     let row = Row { $($($p: $p as f32),+)? };
-                    f($cost, &|x, y| run(row, x, y));
+                    match math::wide::of(op) {
+                        Some(wide) => f($cost, &wide),
+                        None => f($cost, &|x, y| run(row, x, y)),
+                    }
                     Ok(())
                 })*
                 // Reached by a function that has no row yet; a test names it.

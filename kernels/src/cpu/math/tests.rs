@@ -79,6 +79,51 @@ fn functions_keep_their_bounds_with_fused_products() {
     all::<true>();
 }
 
+#[test]
+fn functions_of_vectors_keep_the_same_bounds_wherever_a_number_stands() {
+    use crate::Unary;
+    let bounds = [
+        (Unary::Exp, 2.0, 0.0),
+        (Unary::Sigmoid, 4.0, 0.0),
+        (Unary::Silu, 5.0, 1e-43),
+        (Unary::Tanh, 5.0, 0.0),
+        (Unary::Gelu, 7.0, 1e-43),
+    ];
+    for (op, bound, floor) in bounds {
+        let Some(run) = wide::of(op) else { continue };
+        let one = |x: f32| {
+            let mut y = [0.0];
+            run(&[x], &mut y);
+            y[0]
+        };
+        worst(op.name(), one, |x| op.reference(x), bound, floor);
+        let x: Vec<f32> = (0..53).map(|i| (i as f32 - 26.0) * 0.37).collect();
+        let mut y = vec![0.0; x.len()];
+        run(&x, &mut y);
+        assert!(x.iter().map(|&x| one(x)).eq(y.iter().copied()), "{}", op.name());
+        let sign = |x: f32| (one(x) == 0.0).then(|| one(x).is_sign_negative());
+        assert_eq!(
+            [sign(0.0), sign(-0.0)].map(|sign| sign.unwrap_or(true)),
+            match op {
+                Unary::Exp | Unary::Sigmoid => [true, true],
+                _ => [false, true],
+            }
+        );
+    }
+}
+
+#[test]
+fn a_row_of_exponentials_has_their_sum() {
+    for len in [1, 16, 37, 1024, 1030, 5000] {
+        let x: Vec<f32> = (0..len).map(|i| -((i * 7919 % 1000) as f32) * 0.02).collect();
+        let mut e = vec![0.0; len];
+        let Some(sum) = f32::exp_row(&x, 0.5, &mut e) else { return };
+        let exact: f64 = x.iter().map(|&x| f64::from(x - 0.5).exp()).sum();
+        assert!((sum - exact).abs() < 5e-7 * exact, "{len}: {sum} for {exact}");
+        assert!(x.iter().zip(&e).all(|(&x, &e)| (e - (x - 0.5).exp()).abs() <= 3e-7 * e), "{len}");
+    }
+}
+
 /// Signs of zeros, and what infinities and NaN make of two arguments.
 fn specials<const FMA: bool>() {
     type Function = (&'static str, fn(f32) -> f32);

@@ -8,6 +8,12 @@ use crate::cpu::threads::Block;
 /// Columns whose sums are kept in registers while they are added up.
 pub const COLUMNS: usize = 32;
 
+/// Features of a piece of many rows, at most: their sums stay in the first-level cache.
+pub const SIDE: usize = 512;
+
+/// Rows that are added up in their own precision.
+const ROWS: usize = 16;
+
 /// Sums side by side: enough to hide the time that an addition takes.
 pub const LANES: usize = 32;
 
@@ -28,34 +34,70 @@ pub fn column_sums<T: Real>(
     sums
 }
 
-crate::simd! {
-    /// The sums of the columns of `x`, whose rows are `stride` apart.
-    pub fn sum_columns<T>(x: &[T], stride: usize, sums: &mut [f64]) where [T: Real] {
-        let (blocks, rest) = sums.as_chunks_mut::<COLUMNS>();
-        let at = blocks.len() * COLUMNS;
-        for (sums, at) in blocks.iter_mut().zip((0..).step_by(COLUMNS)) {
-            *sums = column_sums(x, stride, (at, COLUMNS), |_, x| x.wide());
-        }
-        rest.fill(0.0);
-        for row in x.chunks(stride) {
-            for (sum, &x) in rest.iter_mut().zip(&row[at..]) {
-                *sum += x.wide();
-            }
+/// Adds the distances of some columns from numbers near their means, and the squares, to `sums`; the `first` rows tell
+/// which numbers. A few rows are added up in their own precision, many in double precision.
+#[inline(always)]
+fn add_moments<const FMA: bool, T: Real>(
+    x: &[T],
+    stride: usize,
+    (at, len): (usize, usize),
+    first: bool,
+    near: &mut [T; SIDE],
+    [sums, squares]: [&mut [f64]; 2],
+) {
+    if first {
+        let count = x.len().div_ceil(stride) as f64;
+        let totals = column_sums(x, stride, (at, len), |_, x| x.wide());
+        near[at..at + len].iter_mut().zip(totals).for_each(|(near, total)| *near = T::of(total / count));
+        sums[at..at + len].fill(0.0);
+        squares[at..at + len].fill(0.0);
+    }
+    let [mut centre, mut sum, mut square] = [[T::of(0.0); COLUMNS]; 3];
+    centre[..len].copy_from_slice(&near[at..at + len]);
+    for row in x.chunks(stride) {
+        for (i, &x) in row[at..at + len].iter().enumerate() {
+            let distance = x - centre[i];
+            sum[i] = sum[i] + distance;
+            square[i] = mul_add::<FMA, T>(distance, distance, square[i]);
         }
     }
-    /// The sums of the columns' squared distances from `mean`.
-    pub fn square_columns<T>(x: &[T], stride: usize, mean: &[f64], sums: &mut [f64]) where [T: Real] {
-        let ((blocks, rest), (means, mean)) = (sums.as_chunks_mut::<COLUMNS>(), mean.as_chunks::<COLUMNS>());
-        let at = blocks.len() * COLUMNS;
-        for ((sums, mean), at) in blocks.iter_mut().zip(means).zip((0..).step_by(COLUMNS)) {
-            *sums = column_sums(x, stride, (at, COLUMNS), |i, x| (x.wide() - mean[i]) * (x.wide() - mean[i]));
-        }
-        rest.fill(0.0);
-        for row in x.chunks(stride) {
-            for ((sum, &mean), &x) in rest.iter_mut().zip(mean).zip(&row[at..]) {
-                let distance = x.wide() - mean;
-                *sum = mul_add::<FMA, f64>(distance, distance, *sum);
+    sums[at..at + len].iter_mut().zip(sum).for_each(|(total, sum)| *total += sum.wide());
+    squares[at..at + len].iter_mut().zip(square).for_each(|(total, square)| *total += square.wide());
+}
+
+crate::simd! {
+    /// For each column of `x`, whose rows are `stride` apart, the mean and the sum of squared distances from it, in one pass.
+    ///
+    /// Distances are taken from a number near the mean, that of the first rows. They are part of what is measured, so were
+    /// they far from all the others, the squares of these distances would still be no more than some ten times those that
+    /// are wanted, which is all that can be lost when the one is made of the other.
+    pub fn moments_of_columns<T>(x: &[T], stride: usize, mean: &mut [f64], squares: &mut [f64]) where [T: Real] {
+        let count = x.len().div_ceil(stride);
+        let (width, mut near) = (mean.len(), [T::of(0.0); SIDE]);
+        let whole = width - width % COLUMNS;
+        for (i, x) in x.chunks(ROWS * stride).enumerate() {
+            for at in (0..whole).step_by(COLUMNS) {
+                add_moments::<FMA, T>(x, stride, (at, COLUMNS), i == 0, &mut near, [&mut *mean, &mut *squares]);
             }
+            if whole < width {
+                add_moments::<FMA, T>(x, stride, (whole, width - whole), i == 0, &mut near, [&mut *mean, &mut *squares]);
+            }
+        }
+        for ((mean, squares), near) in mean.iter_mut().zip(squares).zip(near) {
+            let distance = *mean / count as f64;
+            *squares = f64::max(*squares - *mean * distance, 0.0);
+            *mean = near.wide() + distance;
+        }
+    }
+    /// Puts means and squared distances of more elements to those of some, as many as `counts` says; the rule of Chan, Golub
+    /// and LeVeque (1979).
+    pub fn merge_moments(totals: [&mut [f64]; 2], parts: [&[f64]; 2], counts: [f64; 2]) {
+        let ([mean, squares], [part_mean, part_squares], [count, part]) = (totals, parts, counts);
+        let (share, weight) = (part / (count + part), count * part / (count + part));
+        for (((mean, squares), part_mean), part_squares) in mean.iter_mut().zip(squares).zip(part_mean).zip(part_squares) {
+            let distance = part_mean - *mean;
+            *squares += part_squares + distance * distance * weight;
+            *mean += distance * share;
         }
     }
     /// The sums of the columns of `dy` on its way back through `after`, and those of that times the distance of `x` from its
