@@ -62,6 +62,14 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
+/// Whether a run folder holds any training state.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn are_there(run: &Path) -> Result<bool, Failure> {
+    Ok(!newest_first(&run.join(FOLDER))?.is_empty())
+}
+
 /// The newest training state in a run folder that is whole, with its file; says which newer ones are not. `None` if the run
 /// ended before its first.
 ///

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use gradus_core::kernels::Unary;
 use gradus_core::{RandomKey, Tensor};
 
-use crate::layers::Activation;
+use crate::layers::{Activation, BatchNorm};
 use crate::{Param, Result};
 
 /// A function of a tensor with parameters: a layer, or a whole model.
@@ -60,6 +60,11 @@ pub trait Module: Debug + Send + Sync {
 
     /// The function of one number that the layer is, if it is nothing else.
     fn as_function(&self) -> Option<Unary> {
+        None
+    }
+
+    /// The batch norm that the layer is, if it is one.
+    fn as_batch_norm(&self) -> Option<&BatchNorm> {
         None
     }
 

@@ -25,6 +25,9 @@ pub struct TransferArgs {
     /// Which of them [default: all]
     #[arg(long, value_name = "LAYERS", allow_hyphen_values = true)]
     pub unfreeze: Option<String>,
+    /// Over how many training samples batch norms are averaged whose averages were folded away
+    #[arg(long, value_name = "SAMPLES")]
+    pub calibrate: Option<String>,
     /// New labels for the classes: parity, only:CLASS, or a list such as [0,1,1]
     #[arg(long, value_name = "RULE")]
     pub labels: Option<String>,

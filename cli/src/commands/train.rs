@@ -178,7 +178,11 @@ impl Training {
         };
         let samples = Samples::load(&recipe, place.as_deref())?;
         terminal.detail(|| format!("data: {} from {}", samples.origin.source, samples.origin.place));
-        let model = nn::train::start(&recipe, &samples.train, base.as_ref())?;
+        let model = match args.resume.as_deref().map(checkpoints::are_there).transpose()? {
+            // The weights come from a checkpoint, so there is nothing to adapt and nothing to calibrate.
+            Some(true) => Model::build(&recipe, samples.train.sample_shape())?,
+            _ => nn::train::start(&recipe, &samples.train, base.as_ref())?,
+        };
         samples.check_outputs(&model, &recipe)?;
         model.to_device(device)?;
         let memory = base.filter(|_| recipe.base.as_ref().is_some_and(|base| base.optimizer));

@@ -71,6 +71,7 @@ fn recipe(args: &TransferArgs) -> Result<(Recipe, Model), Failure> {
         ("base.freeze", args.freeze.clone()),
         ("base.unfreeze_after", args.unfreeze_after.clone()),
         ("base.unfreeze", args.unfreeze.clone()),
+        ("base.calibrate", args.calibrate.clone()),
         ("data.labels", args.labels.clone()),
         ("data.classes", classes),
     ];

@@ -1,5 +1,7 @@
 //! `gradus transfer`, and recipes that start from a trained model.
 
+use gradus_nn::models::Model;
+use gradus_nn::spec::Recipe;
 use serde_json::Value;
 
 use crate::Place;
@@ -76,6 +78,39 @@ fn results_of_frozen_layers_are_kept_until_they_are_trained_and_change_nothing()
     place.fails(&wrong, 2, &["--feature-cache", "expected a size such as 512M or 2G, or off"]);
 }
 
+/// A model file whose batch norm has averages that were folded away.
+fn folded(place: &Place) {
+    let text = "name = \"folded\"\n[data]\nsource = \"digits\"\nscale = 16\n[[layer]]\ntype = \"flatten\"\n[[layer]]\ntype = \"dense\"\n\
+                units = 32\nbias = false\n[[layer]]\ntype = \"batch_norm\"\n[[layer]]\ntype = \"activation\"\nfunction = \"relu\"\n\
+                [[layer]]\ntype = \"dense\"\nunits = 10\nactivation = \"softmax\"\n[optimizer]\nkind = \"adam\"\n[train]\n\
+                loss = \"sparse_categorical_crossentropy\"\nmetrics = [\"accuracy\"]\n";
+    let model = Model::build(&Recipe::parse(text, "folded.toml").unwrap(), &[8, 8]).unwrap();
+    let variance = model.params().iter().find(|param| param.name().ends_with("moving_variance")).unwrap();
+    variance.set(variance.value().mul_scalar(1.0 - 1e-3).unwrap()).unwrap();
+    model.save(place.path().join("folded.safetensors"), Default::default()).unwrap();
+}
+
+#[test]
+fn a_calibrated_base_is_calibrated_once_and_a_resumed_run_ends_as_one_without_a_break() {
+    let place = place();
+    folded(&place);
+    let transfer = |calibrate: &str, epochs: &str| {
+        let options = ["--new-head", "10", "--freeze", "..-1", "--unfreeze-after", "1", "--json", "--epochs", epochs];
+        let calibrate = if calibrate.is_empty() { vec![] } else { vec!["--calibrate", calibrate] };
+        json(&place.ok(&[&["transfer", "folded.safetensors"], &options[..], &calibrate].concat()))
+    };
+    let (plain, whole) = (transfer("", "3"), transfer("200", "3"));
+    assert_ne!(plain["weights_sha256"], whole["weights_sha256"]);
+    // Frozen, both are the same function up to rounding.
+    let loss = |run: &Value| run["history"][0]["loss"].as_f64().unwrap();
+    assert!((loss(&plain) / loss(&whole) - 1.0).abs() < 1e-4, "{} {}", loss(&plain), loss(&whole));
+    for epochs in ["1", "2"] {
+        let run = transfer("200", epochs)["run_dir"].as_str().unwrap().to_owned();
+        let resumed = json(&place.ok(&["train", "--resume", &run, "--epochs", "3", "--json"]));
+        assert_eq!(resumed["weights_sha256"], whole["weights_sha256"], "resumed after epoch {epochs}");
+    }
+}
+
 #[test]
 fn frozen_layers_stay_as_they_were() {
     let place = place();
@@ -122,6 +157,15 @@ fn what_does_not_fit_is_told() {
     transfer(&["--new-head", "10", "--drop", "dens"], 2, &["drop = \"dens\"", "flatten, dense, dropout, dense_1"]);
     transfer(&["--new-head", "10", "--unfreeze-after", "2"], 2, &["nothing is frozen"]);
     transfer(&["--new-head", "10", "--freeze", ".."], 2, &["every weight is frozen"]);
+    transfer(
+        &["--new-head", "10", "--calibrate", "0"],
+        2,
+        &["calibrate = 0", "how many training samples", "1 or more"],
+    );
+    transfer(&["--new-head", "10", "--calibrate", "9"], 2, &["none of the layers from the base is a batch norm"]);
+    folded(&place);
+    let few = ["transfer", "folded.safetensors", "--new-head", "10", "--calibrate", "9999"];
+    place.fails(&few, 2, &["[base]: calibrate = 9999: there are only", "samples to train on; ask for fewer"]);
     transfer(&["--new-head", "0"], 2, &["--new-head"]);
     transfer(&["--new-head", "2", "--labels", "odd"], 2, &["must be parity"]);
     transfer(&["--new-head", "2", "--classes", "0,10"], 2, &["there is no class 10; there are 0 to 9"]);

@@ -83,6 +83,59 @@ impl BatchNorm {
         Ok(())
     }
 
+    /// Whether the layer only scales and shifts, as one does that was folded into the layer before it and taken apart again: its averages
+    /// are a mean of 0 and a variance that is 1 with epsilon, which says nothing of its inputs.
+    pub fn was_folded(&self) -> Result<bool> {
+        let one = f64::from((1.0 - self.options.epsilon) as f32);
+        let all = |param: &Param, wanted: f64| -> Result<bool> {
+            Ok(param.value().to_f64_vec()?.iter().all(|&value| value == wanted))
+        };
+        Ok(self.gamma.is_some()
+            && self.beta.is_some()
+            && all(&self.moving_mean, 0.0)?
+            && all(&self.moving_variance, one)?)
+    }
+
+    /// How many numbers of each feature are in a batch, their means, and their biased variances.
+    pub(crate) fn moments(&self, x: &Tensor) -> Result<(usize, [Vec<f64>; 2])> {
+        let Some(axis) = self.axis(x.rank()).filter(|&axis| x.shape()[axis] == self.moving_mean.len()) else {
+            return Err(self.mismatch(x.shape().get(1..).unwrap_or_default(), x.rank().saturating_sub(1)));
+        };
+        let ones = Tensor::ones(&[x.shape()[axis]], x.dtype(), x.device())?;
+        let [_, mean, variance] = x.batch_norm(&ones, &ones, axis as isize, self.options.epsilon)?;
+        Ok((x.len() / x.shape()[axis].max(1), [mean.to_f64_vec()?, variance.to_f64_vec()?]))
+    }
+
+    /// Takes other averages, and a scale and a centre with which they give what the old ones gave.
+    ///
+    /// A feature that never varies gets the scale `√epsilon`, so that nothing is divided by 0. Fails with [`Error::Config`] where scale
+    /// or centre is not learned, since there is nothing to change then.
+    pub fn take_averages(&self, mean: &[f64], variance: &[f64]) -> Result<()> {
+        let (Some(gamma), Some(beta)) = (&self.gamma, &self.beta) else {
+            let what = "batch_norm: without scale or center, other averages cannot give what these give";
+            return Err(Error::Config(what.into()));
+        };
+        let epsilon = self.options.epsilon;
+        let read = |param: &Param| param.value().to_f64_vec();
+        let (mut scale, mut centre) = (read(gamma)?, read(beta)?);
+        let (old_mean, old_variance) = (read(&self.moving_mean)?, read(&self.moving_variance)?);
+        // As they will be read back.
+        let rounded = |numbers: &[f64]| numbers.iter().map(|&number| f64::from(number as f32)).collect::<Vec<_>>();
+        let (mean, variance) = (rounded(mean), rounded(variance));
+        for (i, (mean, variance)) in mean.iter().zip(&variance).enumerate() {
+            let factor = scale[i] / (old_variance[i] + epsilon).sqrt();
+            scale[i] = factor * (variance + epsilon).sqrt();
+            centre[i] += factor * (mean - old_mean[i]);
+        }
+        let new = [(gamma, &scale), (beta, &centre), (&self.moving_mean, &mean), (&self.moving_variance, &variance)];
+        for (param, numbers) in new {
+            let old = param.value();
+            let value = Tensor::from_slice(numbers, old.shape())?.to_dtype(old.dtype())?;
+            param.set(value.to_device(old.device())?)?;
+        }
+        Ok(())
+    }
+
     /// Whether the layer is frozen: it then normalises by its averages, in training too.
     fn keeps_averages(&self) -> bool {
         self.moving_mean.is_frozen() || self.moving_variance.is_frozen()
@@ -154,6 +207,10 @@ impl Module for BatchNorm {
             None => shift,
         };
         Ok(Some([factor, shift]))
+    }
+
+    fn as_batch_norm(&self) -> Option<&BatchNorm> {
+        Some(self)
     }
 
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {

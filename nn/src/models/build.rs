@@ -18,6 +18,7 @@ pub(super) fn graph(recipe: &Recipe, inputs: &[Vec<usize>]) -> Result<Graph> {
     if let Some(base) = recipe.base.as_ref().filter(|_| recipe.lacks_base()) {
         return Err(base.complain("the layers of the base are not there yet; see Recipe::on"));
     }
+    recipe.check_calibration()?;
     let key = RandomKey::new(recipe.seed);
     for layer in &recipe.layers {
         add(&mut graph, layer, key).map_err(|error| explain(&graph, layer, &error))?;

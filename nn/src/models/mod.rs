@@ -1,6 +1,7 @@
 //! Models: layers put together, in Rust or from a text.
 
 mod build;
+mod calibrate;
 mod cost;
 pub mod graph;
 mod mobilenet;

@@ -17,6 +17,8 @@ pub struct BaseSpec {
     pub unfreeze_after: Option<usize>,
     /// Which of them join in; all if absent.
     pub unfreeze: Option<Selection>,
+    /// Over how many of the training samples batch norms of the base are averaged whose own averages were folded away.
+    pub calibrate: Option<usize>,
     /// Whether training goes on with what the base's optimizer remembers.
     pub optimizer: bool,
     /// Where it was written, for complaints.
@@ -36,8 +38,8 @@ impl BaseSpec {
     /// All of a model but its last layer, everything trained.
     pub fn new(model: impl Into<String>) -> Self {
         let (freeze, unfreeze_after, unfreeze) = (None, None, None);
-        let (drop, optimizer, place) = (Cut::Last(1), false, "[base]".into());
-        Self { model: model.into(), drop, freeze, unfreeze_after, unfreeze, optimizer, place }
+        let (drop, calibrate, optimizer, place) = (Cut::Last(1), None, false, "[base]".into());
+        Self { model: model.into(), drop, freeze, unfreeze_after, unfreeze, calibrate, optimizer, place }
     }
 
     pub(super) fn read(mut table: Table) -> Result<Self> {
@@ -59,6 +61,8 @@ impl BaseSpec {
         let one = "a whole number of 1 or more";
         spec.unfreeze_after = table.take_if("unfreeze_after", one, |&epochs: &usize| epochs > 0)?;
         spec.unfreeze = table.take_named("unfreeze")?;
+        let some = "how many training samples batch norms are averaged over, 1 or more";
+        spec.calibrate = table.take_if("calibrate", some, |&samples: &usize| samples > 0)?;
         spec.optimizer = table.take("optimizer")?.unwrap_or(false);
         if spec.unfreeze_after.is_some() && spec.freeze.is_none() {
             return Err(table.complain("unfreeze_after without freeze: nothing is frozen; add freeze = \"..-1\""));
@@ -85,6 +89,9 @@ impl BaseSpec {
         }
         if let Some(unfreeze) = &self.unfreeze {
             out.put_named("unfreeze", unfreeze);
+        }
+        if let Some(samples) = self.calibrate {
+            out.put_number("calibrate", samples);
         }
         if self.optimizer {
             out.put("optimizer", true);
@@ -141,6 +148,17 @@ impl Recipe {
         layers.append(&mut self.layers);
         self.layers = super::recipe::named(layers)?;
         Ok(self)
+    }
+
+    /// Refuses to calibrate a base that has no batch norms.
+    pub(crate) fn check_calibration(&self) -> Result<()> {
+        let is_norm = |layer: &LayerSpec| layer.from_base && layer.config.naming().kind == "batch_norm";
+        match &self.base {
+            Some(base) if base.calibrate.is_some() && !self.layers.iter().any(is_norm) => {
+                Err(base.complain("calibrate: none of the layers from the base is a batch norm; leave it out"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The names of all layers, in order.

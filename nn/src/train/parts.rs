@@ -58,14 +58,31 @@ impl Parts {
 }
 
 /// The model of a recipe as its training begins: fresh weights, layers that must know the data adapted to `train`, and the weights
-/// of `base` where the recipe starts from them.
+/// of `base` where the recipe starts from them, calibrated on `train` if it says so.
 pub fn start(recipe: &Recipe, train: &Dataset, base: Option<&Model>) -> Result<Model> {
     let model = Model::build(recipe, train.sample_shape())?;
     model.adapt(&evaluation_batches(recipe, train, EVALUATION_BATCH)?)?;
     if let Some(base) = base {
         model.take_weights(base)?;
+        calibrate(recipe, &model, train)?;
     }
     Ok(model)
+}
+
+/// Calibrates the model on as many samples as its recipe says. They are evenly spaced: data may be sorted by class.
+fn calibrate(recipe: &Recipe, model: &Model, train: &Dataset) -> Result<()> {
+    let Some((base, wanted)) = recipe.base.as_ref().and_then(|base| Some((base, base.calibrate?))) else {
+        return Ok(());
+    };
+    let all = train.len();
+    if wanted > all {
+        return Err(
+            base.complain(format!("calibrate = {wanted}: there are only {all} samples to train on; ask for fewer"))
+        );
+    }
+    let rows: Vec<usize> = (0..wanted).map(|i| i * all / wanted).collect();
+    model.calibrate(&evaluation_batches(recipe, &train.select(&rows)?, recipe.train.batch)?)?;
+    Ok(())
 }
 
 /// Batches for training: of the recipe's size, in another order in every epoch unless it says otherwise, and with images varied as
