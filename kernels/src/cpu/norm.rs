@@ -174,7 +174,10 @@ pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
                 let count = (rows.len() * inner) as f64;
                 if inner == 1 {
                     let x = &x[rows.start * features + side.start..rows.end * features];
-                    return moments_of_columns(x, features, mean, squares);
+                    let sides = mean.chunks_mut(SIDE).zip(squares.chunks_mut(SIDE)).enumerate();
+                    return sides.for_each(|(i, (mean, squares))| {
+                        moments_of_columns(&x[i * SIDE..], features, mean, squares);
+                    });
                 }
                 for (i, feature) in side.enumerate() {
                     let runs = || shape.runs(rows.clone(), feature).map(|run| &x[run]);

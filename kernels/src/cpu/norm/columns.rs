@@ -66,7 +66,8 @@ fn add_moments<const FMA: bool, T: Real>(
 }
 
 crate::simd! {
-    /// For each column of `x`, whose rows are `stride` apart, the mean and the sum of squared distances from it, in one pass.
+    /// For each of at most [`SIDE`] columns of `x`, whose rows are `stride` apart, the mean and the sum of squared distances from it, in
+    /// one pass.
     ///
     /// Distances are taken from a number near the mean, that of the first rows. They are part of what is measured, so were
     /// they far from all the others, the squares of these distances would still be no more than some ten times those that
