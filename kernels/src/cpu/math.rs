@@ -18,8 +18,11 @@ pub mod wide;
 pub mod wide {
     //! No instruction set of this architecture has wider forms of functions.
 
+    /// Writes a function of the first slice's elements to the second.
+    type Loop = fn(&[f32], &mut [f32]);
+
     /// No function.
-    pub fn of(_: crate::Unary) -> Option<fn(&[f32], &mut [f32])> {
+    pub fn of(_: crate::Unary) -> Option<Loop> {
         None
     }
     /// Nothing.
