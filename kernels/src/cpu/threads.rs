@@ -157,7 +157,7 @@ pub fn for_chunks<T: Send>(y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T
     for_chunks_over(size_of_val(y), y, chunk, f);
 }
 
-/// [`for_chunks`] where the work is not over `y` but over so many bytes of something else; see [`for_tasks_over`].
+/// [`for_chunks`] where the work is not over `y` but over so many bytes of something else; see `for_tasks_over`.
 pub fn for_chunks_over<T: Send>(bytes: usize, y: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
     let chunk = chunk.max(1);
     let count = y.len().div_ceil(chunk);
