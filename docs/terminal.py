@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMMAND = ["train", "fashion-bn"]
 # Of a letter and a line, in pixels, and of the frame around them.
 LETTER, LINE, LEFT, TOP = 8.4, 19, 20, 54
+# One that does not break: browsers make one space of several others.
+SPACE = "\u00a0"
 
 
 def said():
@@ -34,11 +36,11 @@ def main():
         'aria-label="A terminal in which gradus trains fashion-bn">',
         f'<rect width="{width}" height="{height}" rx="8" fill="#1b1f27"/>',
         f"<g>{circles}</g>",
-        '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14" fill="#d6dae2" xml:space="preserve">',
+        '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14" fill="#d6dae2">',
     ]
     for i, (line, fill) in enumerate(lines):
         length = f"{LETTER * len(line):.1f}"
-        out.append(f'<text x="{LEFT}" y="{TOP + LINE * i}"{fill} textLength="{length}">{html.escape(line)}</text>')
+        out.append(f'<text x="{LEFT}" y="{TOP + LINE * i}"{fill} textLength="{length}">{html.escape(line).replace(" ", SPACE)}</text>')
     (ROOT / "docs/terminal.svg").write_text("\n".join([*out, "</g></svg>", ""]))
 
 
