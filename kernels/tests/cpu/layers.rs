@@ -143,3 +143,34 @@ fn products_are_added_in_place() {
         assert_close(&got, &want, SUMS, || format!("add_product: {m} x {k} times {k} x {n}"));
     }
 }
+
+#[test]
+fn moments_of_many_columns_agree() {
+    for shape in [[3, 600], [40, 1100]] {
+        let layout = Layout::contiguous(&shape);
+        let x = values(DType::F32, &layout, 3);
+        let moments = |on: &dyn Backend| on.moments(View::new(&x, &layout), 1).unwrap();
+        let (got, want) = (moments(&CPU), moments(&REFERENCE));
+        assert_close(&got.0, &want.0, SUMS, || format!("means of {shape:?}"));
+        assert_close(&got.1, &want.1, SUMS, || format!("variances of {shape:?}"));
+    }
+}
+
+/// A number that is none must be seen in what follows from it.
+#[test]
+fn norms_do_not_hide_what_is_not_finite() {
+    let layout = Layout::contiguous(&[20, 4]);
+    for odd in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+        let mut x = Buffer::full(DType::F32, 80, 1.5.into());
+        x.as_mut_slice::<f32>()[9] = odd;
+        let x = View::new(&x, &layout);
+        let (_, variance) = CPU.moments(x, 1).unwrap();
+        let finite: Vec<bool> = variance.as_slice::<f32>().iter().map(|variance| variance.is_finite()).collect();
+        assert_eq!(finite, [true, false, true, true], "{odd}");
+        let line = Buffer::full(DType::F32, 4, 1.0.into());
+        let (row, line) = (Layout::contiguous(&[4]), &line);
+        let y = CPU.layer_norm(x, View::new(line, &row), View::new(line, &row), 1e-3).unwrap();
+        let nan = y.as_slice::<f32>().iter().filter(|y| y.is_nan()).count();
+        assert_eq!(nan, 4, "{odd}: the row that holds it");
+    }
+}

@@ -65,6 +65,12 @@ fn add_moments<const FMA: bool, T: Real>(
     squares[at..at + len].iter_mut().zip(square).for_each(|(total, square)| *total += square.wide());
 }
 
+/// `x`, or 0 where rounding made it less. A NaN stays one, where a maximum would hide it.
+#[inline(always)]
+pub(super) fn not_negative(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 crate::simd! {
     /// For each of at most [`SIDE`] columns of `x`, whose rows are `stride` apart, the mean and the sum of squared distances from it, in
     /// one pass.
@@ -86,7 +92,7 @@ crate::simd! {
         }
         for ((mean, squares), near) in mean.iter_mut().zip(squares).zip(near) {
             let distance = *mean / count as f64;
-            *squares = f64::max(*squares - *mean * distance, 0.0);
+            *squares = not_negative(*squares - *mean * distance);
             *mean = near.wide() + distance;
         }
     }

@@ -1,6 +1,6 @@
 //! Normalisation of rows by their own statistics.
 
-use super::columns::LANES;
+use super::columns::{LANES, not_negative};
 use crate::cpu::copy::Dense;
 use crate::cpu::fused::with_real;
 use crate::cpu::math::{Real, total};
@@ -39,7 +39,7 @@ crate::simd! {
             let mean = T::of(exact);
             // What rounding took from the mean is in every distance.
             let lost = exact - mean.wide();
-            let variance = f64::max(squares::<FMA, T>(x, mean) / width as f64 - lost * lost, 0.0);
+            let variance = not_negative(squares::<FMA, T>(x, mean) / width as f64 - lost * lost);
             let factor = T::of(1.0 / (variance + epsilon).sqrt());
             for (((y, &x), &gamma), &beta) in y.iter_mut().zip(x).zip(gamma).zip(beta) {
                 *y = mul_add::<FMA, T>((x - mean) * factor, gamma, beta);
