@@ -94,7 +94,7 @@ mod tests {
         assert!((got - wanted).abs() <= 1e-9 * wanted.abs().max(1e-3), "{got} is not {wanted}");
     }
 
-    /// What SciPy 1.17.1 and statsmodels 0.15.0 print: tests/golden/statistics.py.
+    /// What SciPy 1.17.1 and statsmodels 0.15.0 print: tests/golden/significance.py.
     #[test]
     fn estimates_and_tests_are_those_of_scipy() {
         let estimate = Estimate::of(&A);
