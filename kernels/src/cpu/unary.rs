@@ -48,7 +48,7 @@ macro_rules! table {
                     }
                     let row = Row { $($($p: $p as f32),+)? };
                     match math::wide::of(op) {
-                        Some(wide) => f($cost, &wide),
+                        Some(wide) => f(2, &wide),
                         None => f($cost, &|x, y| run(row, x, y)),
                     }
                     Ok(())

@@ -3,9 +3,13 @@
 //!
 //! A register holds sixteen numbers and a pair of them 32, of which one instruction picks sixteen: tables that cost no memory
 //! access. So `e^x` needs a short polynomial only, as in Tang, "Table-driven implementation of the exponential function"
-//! (1989), and what took a quotient of polynomials is one polynomial for each of 32 intervals. Those are minimax fits of the
+//! (1989), and what took a quotient of polynomials is one polynomial for each of many intervals. Those are minimax fits of the
 //! relative error, by Lawson's algorithm as in [`math`](super). The functions keep the bounds of the plain ones; their last bits differ.
+//!
+//! What is below [`Pack`] uses instructions that are known to be there: it is reached only from the two functions that the
+//! compiler builds for them, which are called where the machine was seen to have them, and is copied into these.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::Unary;
@@ -14,15 +18,20 @@ use crate::cpu::simd::Isa;
 /// Numbers in a vector.
 const LANES: usize = 16;
 
-/// Adding and subtracting this rounds to sixteenths, whose number then stands in the sum's lowest bits.
-const SIXTEENTHS: f32 = 786_432.0;
+/// Adding and subtracting this rounds to 32nds, whose number then stands in the sum's lowest bits.
+const TO_32NDS: f32 = 393_216.0;
 
-/// `2^(j/16)`.
+/// `2^(j/32)`.
 #[rustfmt::skip]
-const ROOTS: [f32; LANES] = [
-    1.0, 1.044_273_7, 1.090_507_7, 1.138_788_6, 1.189_207_1, 1.241_857_8, 1.296_839_6, 1.354_255_5,
-    std::f32::consts::SQRT_2, 1.476_826_2, 1.542_210_8, 1.610_490_3, 1.681_792_8, 1.756_252_2, 1.834_008_1, 1.915_206_6,
+const ROOTS: [f32; 32] = [
+    1.0, 1.021_897_2, 1.044_273_7, 1.067_140_5, 1.090_507_7, 1.114_386_8, 1.138_788_6, 1.163_724_9,
+    1.189_207_1, 1.215_247_4, 1.241_857_8, 1.269_051, 1.296_839_6, 1.325_236_7, 1.354_255_6, 1.38391,
+    std::f32::consts::SQRT_2, 1.445_180_8, 1.476_826_2, 1.509_164_5, 1.542_210_8, 1.575_980_9, 1.610_490_3, 1.645_755_5,
+    1.681_792_9, 1.718_619_3, 1.756_252_2, 1.794_709_1, 1.834_008_1, 1.874_167_7, 1.915_206_6, 1.957_144_1,
 ];
+
+/// `e^r` is `1 + r (SLOPE + r/2)` within 6e-8 for `r` of 64ths of ln 2: the rest of its series, `r³/6`, by the line nearest to it.
+const SLOPE: f32 = 1.000_014_7;
 
 /// `tanh(a) / a` around multiples of [`STEP`], as coefficients of the distance, those of its highest power first.
 #[rustfmt::skip]
@@ -68,41 +77,48 @@ const TANH: [[f32; 32]; 6] = [
 /// The distance between the middles of neighbouring intervals of [`TANH`].
 const STEP: f32 = 37.0 / 128.0;
 
-/// `Phi(-a) e^(a²/2)` for `a + 1` from 1 to 16, in eighths of each octave: the intervals are numbered by the lowest two bits of
-/// the exponent of `a + 1` and the highest three behind it. Coefficients are those of the distance from the middle.
+/// `Phi(-a)` around multiples of [`NORMAL_STEP`].
 #[rustfmt::skip]
-const MILLS: [[f32; 32]; 5] = [
+const NORMAL: [[f32; 16]; 8] = [
     [
-        0.007_506_474, 0.005_002_824, 0.003_403_323_5, 0.002_359_893, 0.001_665_757_3, 0.001_195_440_1, 8.712_513e-4, 6.441_646e-4,
-        4.208_465_7e-4, 2.478_252_6e-4, 1.52206e-4, 9.698_052e-5, 6.381_944e-5, 4.320_954e-5, 3.000_218_7e-5, 2.130_428e-5,
-        1.327_160_8e-5, 7.451_678e-6, 4.426_235e-6, 2.755_028_6e-6, 1.783_684_5e-6, 1.194_206_6e-6, 8.229_743e-7, 5.815_647e-7,
-        0.054_793_872, 0.042_303_868, 0.032_892_08, 0.025_749_587, 0.020_291_908, 0.016_093_73, 0.012_843_427, 0.010_311_137,
+        0.001_148_188, 6.512_572e-4, -3.449_659_3e-4, -8.321_318_3e-4, -5.496_063_4e-4, -1.379_446_5e-5, 2.622_092_7e-4, 2.240_866_2e-4,
+        8.247_437e-5, -8.255_948e-6, -3.001_153_3e-5, -2.098_513_7e-5, -9.470_516_5e-6, -3.202_094_6e-6, -8.564_729e-7, -1.862_081_4e-7,
     ],
     [
-        -0.020_964_276, -0.014_796_216, -0.010_646_063, -0.007_797_491_7, -0.005_805_707, -0.004_388_763_6, -0.003_364_439_6, -0.002_612_792_4,
-        -0.001_833_625_6, -0.001_181_271, -7.895_987e-4, -5.449_016e-4, -3.866_164_2e-4, -2.810_500_2e-4, -2.087_179_7e-4, -1.579_568e-4,
-        -1.076_376_4e-4, -6.742_337_4e-5, -4.424_793_6e-5, -3.01781e-5, -2.125_702_7e-5, -1.538_896_9e-5, -1.140_595_2e-5, -8.628_049e-6,
-        -0.118_458_04, -0.094_315_87, -0.075_614_39, -0.061_026_357, -0.049_570_076, -0.040_514_36, -0.033_310_88, -0.027_545_71,
+        1.604_458_7e-5, 0.002_614_700_7, 0.003_019_535_7, 0.001_304_641_8, -6.455_643_5e-4, -0.001_385_941, -9.892_257e-4, -3.009_963_3e-4,
+        1.078_083_2e-4, 1.926_734_5e-4, 1.324_543_4e-4, 6.229_684e-5, 2.243_885_9e-5, 6.472_609e-6, 1.530_189_5e-6, 3.006_186_7e-7,
     ],
     [
-        0.053_509_43, 0.040_284_734, 0.030_862_397, 0.024_023_386, 0.018_973_63, 0.015_185_563, 0.012_302_142, 0.010_077_515,
-        0.007_613_514, 0.005_403_514, 0.003_953_655_3, 0.002_969_127_8, 0.002_280_309_3, 0.001_785_664_4, 0.001_422_251_6, 0.001_149_823_1,
-        8.563_502e-4, 6.006_345_5e-4, 4.367_052_2e-4, 3.270_437_3e-4, 2.510_410_6e-4, 1.967_702_8e-4, 1.570_177_7e-4, 1.272_528_9e-4,
-        0.226_468_35, 0.186_804_86, 0.155_117_48, 0.129_629_79, 0.108_994_17, 0.092_181_2, 0.078_399_24, 0.067_035_59,
+        -0.009_976_454, -0.006_742_563, 1.473_068_8e-4, 0.005_282_514, 0.005_868_337, 0.003_286_62, 4.618_357_6e-4, -9.686_778e-4,
+        -0.001_107_826_4, -7.197_142_7e-4, -3.419_623e-4, -1.278_363_8e-4, -3.884_913_5e-5, -9.771_472e-6, -2.056_971_2e-6, -3.651_211e-7,
     ],
     [
-        -0.122_944_28, -0.099_687_405, -0.082_029_65, -0.068_396_81, -0.057_709_534, -0.049_213_845, -0.042_373_817, -0.036_802_314,
-        -0.030_222_965, -0.023_795_184, -0.019_165_142, -0.015_734_114, -0.013_129_055_5, -0.011_109_192, -0.009_514_232, -0.008_234_513,
-        -0.006_744_020_6, -0.005_306_898, -0.004_281_031, -0.003_524_259, -0.002_950_603_6, -0.002_505_709, -0.002_153_902_3, -0.001_871_014_4,
-        -0.369_191_47, -0.317_720_5, -0.275_126, -0.239_646_35, -0.209_907_68, -0.184_831_38, -0.163_565_01, -0.145_430_62,
+        2.755_766_7e-7, -0.016_613_165, -0.022_937_754, -0.017_225_288, -0.006_071_400_4, 0.002_770_700_3, 0.006_137_110_3, 0.005_414_673_6,
+        0.003_323_949_9, 0.001_582_454_1, 6.094_673_3e-4, 1.940_107_2e-4, 5.169_319_8e-5, 1.162_282e-5, 2.217_686e-6, 3.605_488_8e-7,
     ],
     [
-        0.245_331_39, 0.217_639_82, 0.195_023_1, 0.176_290_88, 0.160_580_1, 0.147_254_06, 0.135_835_6, 0.125_961_72,
-        0.113_452_06, 0.100_039_21, 0.089_359_32, 0.080_675_4, 0.073_488_23, 0.067_449_234, 0.062_308_487, 0.057_882_633,
-        0.052_293_096, 0.046_310_045, 0.041_543_29, 0.037_658_86, 0.034_434_058, 0.031_714_927, 0.029_391_732, 0.027_384_225,
-        0.476_011_13, 0.433_182_3, 0.396_211_83, 0.364_104_87, 0.336_061_45, 0.311_434, 0.289_695_08, 0.270_412_42,
+        0.066_490_37, 0.053_260_487, 0.021_957_932, -0.009_379_954, -0.026_982_825, -0.028_840_074, -0.021_490_39, -0.012_492_233,
+        -0.005_909_133_7, -0.002_322_511_5, -7.676_301e-4, -2.149_839_3e-4, -5.128_092_7e-5, -1.045_668_4e-5, -1.827_672_7e-6, -2.743_893_8e-7,
+    ],
+    [
+        3.444_066e-10, 0.069_722_824, 0.112_926_535, 0.119_180_61, 0.097_138_196, 0.064_487_14, 0.035_707_11, 0.016_700_488,
+        0.006_647_772, 0.002_263_137_8, 6.611_169e-4, 1.661_147_1e-4, 3.596_344_3e-5, 6.717_621e-6, 1.083_727e-6, 1.511_229_9e-7,
+    ],
+    [
+        -0.398_942_3, -0.371_855_08, -0.301_137_42, -0.211_876_65, -0.129_517_6, -0.068_786_28, -0.031_739_652, -0.012_724_182,
+        -0.004_431_848_4, -0.001_341_118_8, -3.525_956_7e-4, -8.054_045e-5, -1.598_374_2e-5, -2.755_943_1e-6, -4.128_472_4e-7, -5.373_236_8e-8,
+    ],
+    [
+        0.5, 0.353_830_25, 0.226_627_35, 0.130_294_52, 0.066_807_2, 0.030_396_36, 0.012_224_473, 0.004_332_448_4,
+        0.001_349_898, 3.690_784_5e-4, 8.841_728_4e-5, 1.853_673_7e-5, 3.397_673e-6, 5.440_423e-7, 7.60496e-8, 9.275_398e-9,
     ],
 ];
+
+/// The distance between the middles of neighbouring intervals of [`NORMAL`].
+const NORMAL_STEP: f32 = 3.0 / 8.0;
+
+/// Just before the end of the last interval of [`NORMAL`].
+const NORMAL_END: f32 = 5.8;
 
 /// Writes a function of the first slice's elements to the second.
 type Loop = fn(&[f32], &mut [f32]);
@@ -126,7 +142,7 @@ macro_rules! all {
         fn $name(x: &[f32], y: &mut [f32]) {
             #[target_feature(enable = "avx512f,avx512dq")]
             fn run(x: &[f32], y: &mut [f32]) {
-                for_vectors(x, y, |x| $f(x));
+                for_packs(x, y, 0.0, |x| $f(x));
             }
             assert!(Isa::Avx512.is_available());
             // SAFETY: this machine was just seen to have the instructions.
@@ -155,161 +171,253 @@ fn exp_row_wide(x: &[f32], max: f32, e: &mut [f32]) -> f64 {
     let mut sum = 0.0;
     for (x, e) in x.chunks(1024).zip(e.chunks_mut(1024)) {
         let mut sums = all(0.0);
-        let whole = x.len() - x.len() % LANES;
-        for_vectors(&x[..whole], &mut e[..whole], |x| {
-            let e = exp_below(_mm512_sub_ps(x, max));
-            sums = _mm512_add_ps(sums, e);
+        // What fills the last pack up adds nothing.
+        for_packs(x, e, f32::NEG_INFINITY, |x| {
+            let e = exp_below(sub(x, max));
+            sums = add(sums, e);
             e
         });
-        if whole < x.len() {
-            let some = lanes(x.len() - whole);
-            let last = exp_below(_mm512_sub_ps(load(&x[whole..]), max));
-            sums = _mm512_mask_add_ps(sums, some, sums, last);
-            store(&mut e[whole..], last);
-        }
-        sum += f64::from(_mm512_reduce_add_ps(sums));
+        let [a, b, c, d] = sums;
+        sum += f64::from(_mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d))));
     }
     sum
 }
 
-/// Calls `f` for all of `x`, a vector at a time, and writes what it returns to `y`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn for_vectors(x: &[f32], y: &mut [f32], mut f: impl FnMut(__m512) -> __m512) {
-    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks_mut::<LANES>());
-    for (x, y) in x.iter().zip(y) {
+/// Vectors that go through a function together: one alone would leave most of the processor waiting for the result of
+/// one operation to come into the next.
+type Pack = [__m512; 4];
+
+/// Numbers in a pack.
+const PACK: usize = 4 * LANES;
+
+/// Calls `f` for all of `x`, a pack at a time, and writes what it returns to `y`. The last pack is filled up with `fill`.
+#[inline(always)]
+fn for_packs(x: &[f32], y: &mut [f32], fill: f32, mut f: impl FnMut(Pack) -> Pack) {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks(), y.as_chunks_mut());
+    let mut last_x;
+    let mut last_y = [0.0; PACK];
+    let last = if x_rest.is_empty() {
+        None
+    } else {
+        last_x = [fill; PACK];
+        last_x[..x_rest.len()].copy_from_slice(x_rest);
+        Some((&last_x, &mut last_y))
+    };
+    // One loop for all, since the compiler copies `f` into it only if there is no other call.
+    for (x, y) in x.iter().zip(y).chain(last) {
         store(y, f(load(x)));
     }
-    if !x_rest.is_empty() {
-        store(y_rest, f(load(x_rest)));
+    if !y_rest.is_empty() {
+        y_rest.copy_from_slice(&last_y[..y_rest.len()]);
     }
 }
 
-/// A mask of the first `len` lanes.
-#[inline]
-fn lanes(len: usize) -> __mmask16 {
-    if len < LANES { (1 << len) - 1 } else { __mmask16::MAX }
+#[inline(always)]
+fn load(x: &[f32; PACK]) -> Pack {
+    let mut pack = all(0.0);
+    for (vector, x) in pack.iter_mut().zip(x.as_chunks().0) {
+        *vector = load_vector(x);
+    }
+    pack
 }
 
-/// The first elements, and zeros if there are fewer than a vector has.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn load(x: &[f32]) -> __m512 {
-    // SAFETY: the mask has no lane beyond the slice's end.
-    unsafe { _mm512_maskz_loadu_ps(lanes(x.len()), x.as_ptr()) }
+#[inline(always)]
+fn load_vector(x: &[f32; LANES]) -> __m512 {
+    // SAFETY: there are as many numbers as lanes; for the instruction, see the module.
+    unsafe { _mm512_loadu_ps(x.as_ptr()) }
 }
 
-/// Writes as many lanes as there are elements.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn store(y: &mut [f32], value: __m512) {
-    // SAFETY: the mask has no lane beyond the slice's end.
-    unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr(), lanes(y.len()), value) };
+#[inline(always)]
+fn store(y: &mut [f32; PACK], pack: Pack) {
+    for (y, vector) in y.as_chunks_mut::<LANES>().0.iter_mut().zip(pack) {
+        // SAFETY: there are as many numbers as lanes; for the instruction, see the module.
+        unsafe { _mm512_storeu_ps(y.as_mut_ptr(), vector) };
+    }
 }
 
 /// The same number in all lanes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn all(x: f32) -> __m512 {
-    _mm512_set1_ps(x)
+#[inline(always)]
+fn all(x: f32) -> Pack {
+    // SAFETY: for the instruction, see the module.
+    unsafe { [_mm512_set1_ps(x); 4] }
 }
 
-/// The value of the polynomial that the lowest five bits of `index` pick from the table.
+/// The same pack, but known to the compiler as four results that are all there before any is used: it would otherwise
+/// compute one vector after the other again, to save registers.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn picked<const N: usize>(table: &[[f32; 32]; N], index: __m512i, r: __m512) -> __m512 {
-    let coefficient = |row: &[f32; 32]| _mm512_permutex2var_ps(load(&row[..LANES]), index, load(&row[LANES..]));
-    let mut sum = coefficient(&table[0]);
-    for row in &table[1..] {
-        sum = _mm512_fmadd_ps(sum, r, coefficient(row));
+#[target_feature(enable = "avx512f")]
+fn together([mut a, mut b, mut c, mut d]: Pack) -> Pack {
+    // SAFETY: there is no instruction.
+    unsafe {
+        asm!("/* {} {} {} {} */", inout(zmm_reg) a, inout(zmm_reg) b, inout(zmm_reg) c, inout(zmm_reg) d, options(pure, nomem, nostack, preserves_flags));
+    }
+    [a, b, c, d]
+}
+
+/// Operations on each vector of packs. Of two numbers of which one is NaN, a minimum or maximum is the second.
+macro_rules! each {
+    ($($name:ident($($x:ident),+): $value:expr;)*) => {$(
+        #[inline(always)]
+        fn $name($($x: Pack),+) -> Pack {
+            #[inline(always)]
+            fn one($($x: __m512),+) -> __m512 {
+                // SAFETY: for the instruction, see the module.
+                unsafe { $value }
+            }
+            let pack = [one($($x[0]),+), one($($x[1]),+), one($($x[2]),+), one($($x[3]),+)];
+            // SAFETY: as above.
+            unsafe { together(pack) }
+        }
+    )*};
+}
+each! {
+    add(a, b): _mm512_add_ps(a, b);
+    sub(a, b): _mm512_sub_ps(a, b);
+    mul(a, b): _mm512_mul_ps(a, b);
+    div(a, b): _mm512_div_ps(a, b);
+    mul_add(a, b, c): _mm512_fmadd_ps(a, b, c);
+    neg_mul_add(a, b, c): _mm512_fnmadd_ps(a, b, c);
+    min(a, b): _mm512_min_ps(a, b);
+    max(a, b): _mm512_max_ps(a, b);
+    abs(a): _mm512_abs_ps(a);
+    or(a, b): _mm512_or_ps(a, b);
+    and(a, b): _mm512_and_ps(a, b);
+    // `a * 2^floor(n)`, rounded once, also where that is subnormal.
+    scale(a, n): _mm512_scalef_ps(a, n);
+    // `value` where `x < limit`.
+    choose_below(x, limit, value, other): _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, limit), value);
+    // Negative infinity times 0 is undefined: answer 3 to class 4 of arguments.
+    not_at_infinity(x, value): _mm512_fixupimm_ps::<0>(value, x, _mm512_set1_epi32(3 << 16));
+    permute(table, index): _mm512_permutexvar_ps(_mm512_castps_si512(index), table);
+    permute_both(low, index, high): _mm512_permutex2var_ps(low, _mm512_castps_si512(index), high);
+}
+
+/// Numbers that the lowest bits of `index` pick from a table of one vector or two.
+trait Table: Copy {
+    fn picked(&self, index: Pack) -> Pack;
+}
+
+impl Table for [f32; 16] {
+    #[inline(always)]
+    fn picked(&self, index: Pack) -> Pack {
+        permute([load_vector(self); 4], index)
+    }
+}
+
+impl Table for [f32; 32] {
+    #[inline(always)]
+    fn picked(&self, index: Pack) -> Pack {
+        let [low, high] = [0, 1].map(|half| [load_vector(&self.as_chunks().0[half]); 4]);
+        permute_both(low, index, high)
+    }
+}
+
+/// The value of the polynomial of `r` whose coefficients `index` picks.
+#[inline(always)]
+fn polynomial<const N: usize>(tables: &[impl Table; N], index: Pack, r: Pack) -> Pack {
+    let mut sum = tables[0].picked(index);
+    for table in &tables[1..] {
+        sum = mul_add(sum, r, table.picked(index));
     }
     sum
 }
 
 /// `e^x` within 2 ulp, for arguments whose size does not matter to rounding.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn exp_within(x: __m512) -> __m512 {
-    let shifted = _mm512_fmadd_ps(x, all(std::f32::consts::LOG2_E), all(SIXTEENTHS));
-    let n = _mm512_sub_ps(shifted, all(SIXTEENTHS));
+#[inline(always)]
+fn exp_within(x: Pack) -> Pack {
+    let shifted = mul_add(x, all(std::f32::consts::LOG2_E), all(TO_32NDS));
+    let n = sub(shifted, all(TO_32NDS));
     // ln 2 in two parts, the first short enough for exact products.
-    let r = _mm512_fmadd_ps(n, all(-0.693_359_4), x);
-    let r = _mm512_fmadd_ps(n, all(2.121_944_4e-4), r);
-    let root = _mm512_permutexvar_ps(_mm512_castps_si512(shifted), load(&ROOTS));
-    let p = _mm512_fmadd_ps(r, all(1.0 / 6.0), all(0.5));
-    let p = _mm512_fmadd_ps(p, r, all(1.0));
-    // Scaling takes the floor of its exponent, and rounds once, also to what is subnormal.
-    _mm512_scalef_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(root, r), root), n)
+    let r = mul_add(n, all(-0.693_359_4), x);
+    let r = mul_add(n, all(2.121_944_4e-4), r);
+    let root = ROOTS.picked(shifted);
+    let p = mul_add(r, all(0.5), all(SLOPE));
+    scale(mul_add(p, mul(root, r), root), n)
 }
 
-/// `e^x` within 2 ulp. Of two numbers of which one is NaN, a minimum or maximum is the second.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn exp(x: __m512) -> __m512 {
-    exp_within(_mm512_min_ps(all(89.0), _mm512_max_ps(all(-104.0), x)))
+/// `e^x` within 2 ulp.
+#[inline(always)]
+fn exp(x: Pack) -> Pack {
+    exp_within(min(all(89.0), max(all(-104.0), x)))
 }
 
 /// [`exp`] of an `x` that is not positive.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn exp_below(x: __m512) -> __m512 {
-    exp_within(_mm512_max_ps(all(-104.0), x))
+#[inline(always)]
+fn exp_below(x: Pack) -> Pack {
+    exp_within(max(all(-104.0), x))
 }
 
-/// `1 / (1 + e^-x)` within 4 ulp.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn sigmoid(x: __m512) -> __m512 {
-    let e = exp_below(_mm512_or_ps(x, all(-0.0)));
-    let above = _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), all(1.0), e);
-    // An approximate quotient and one step of Newton's, which takes half the time of a division.
-    let d = _mm512_add_ps(e, all(1.0));
-    let near = _mm512_rcp14_ps(d);
-    let y = _mm512_mul_ps(above, near);
-    _mm512_fmadd_ps(_mm512_fnmadd_ps(y, d, above), near, y)
+/// `1 + e^-x`, which is infinite below -88.7.
+#[inline(always)]
+fn one_and_exp_of_negative(x: Pack) -> Pack {
+    // As in `exp_within`, with -1 in the constants.
+    let x = min(all(104.0), max(all(-89.0), x));
+    let shifted = neg_mul_add(x, all(std::f32::consts::LOG2_E), all(TO_32NDS));
+    let n = sub(shifted, all(TO_32NDS));
+    let s = mul_add(n, all(0.693_359_4), x);
+    let s = mul_add(n, all(-2.121_944_4e-4), s);
+    let root = ROOTS.picked(shifted);
+    let p = mul_add(s, all(0.5), all(-SLOPE));
+    add(all(1.0), scale(mul_add(p, mul(root, s), root), n))
 }
 
-/// `x * sigmoid(x)` within 5 ulp, or 1e-43 where the result is that small.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn silu(x: __m512) -> __m512 {
-    _mm512_mul_ps(x, sigmoid(x))
+/// `1 / (1 + e^-x)` within 4 ulp, or 3e-39 where the result is that small.
+#[inline(always)]
+fn sigmoid(x: Pack) -> Pack {
+    div(all(1.0), one_and_exp_of_negative(x))
+}
+
+/// `x / (1 + e^-x)` within 5 ulp, or 3e-37 where the result is that small.
+#[inline(always)]
+fn silu(x: Pack) -> Pack {
+    div(x, one_and_exp_of_negative(x))
 }
 
 /// The hyperbolic tangent within 5 ulp, as [`TANH`] up to where it rounds to 1.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn tanh(x: __m512) -> __m512 {
-    let a = _mm512_min_ps(all(9.02), _mm512_abs_ps(x));
-    let shifted = _mm512_fmadd_ps(a, all(1.0 / STEP), all(super::ROUND));
-    let r = _mm512_fnmadd_ps(_mm512_sub_ps(shifted, all(super::ROUND)), all(STEP), a);
-    let y = _mm512_mul_ps(a, picked(&TANH, _mm512_castps_si512(shifted), r));
-    let y = _mm512_min_ps(all(1.0), y);
-    _mm512_or_ps(y, _mm512_and_ps(x, all(-0.0)))
+#[inline(always)]
+fn tanh(x: Pack) -> Pack {
+    let a = min(all(9.02), abs(x));
+    let shifted = mul_add(a, all(1.0 / STEP), all(super::ROUND));
+    let r = neg_mul_add(sub(shifted, all(super::ROUND)), all(STEP), a);
+    let y = mul(a, polynomial(&TANH, shifted, r));
+    or(min(all(1.0), y), and(x, all(-0.0)))
 }
 
 /// `x * Phi(x)` within 7 ulp, or 1e-43 where the result is that small: the positive part of `x` less `|x| Phi(-|x|)`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn gelu(x: __m512) -> __m512 {
-    // Here the exponential is half the smallest number, and `Phi` far below it.
-    let a = _mm512_min_ps(all(14.4), _mm512_abs_ps(x));
-    // e^(-a²/2) as in `exp_within`, with -2 in every constant in place of a product, and no rounding of the square.
-    let shifted = _mm512_fmadd_ps(_mm512_mul_ps(a, a), all(-0.5 * std::f32::consts::LOG2_E), all(SIXTEENTHS));
-    let n = _mm512_sub_ps(shifted, all(SIXTEENTHS));
-    let s = _mm512_fmadd_ps(a, a, _mm512_mul_ps(n, all(2.0 * 0.693_359_4)));
-    let s = _mm512_fmadd_ps(n, all(-2.0 * 2.121_944_4e-4), s);
-    let root = _mm512_permutexvar_ps(_mm512_castps_si512(shifted), load(&ROOTS));
-    let p = _mm512_fmadd_ps(s, all(-1.0 / 48.0), all(0.125));
-    let p = _mm512_fmadd_ps(p, s, all(-0.5));
-    let e = _mm512_scalef_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(root, s), root), n);
-    // The middle of the interval: its first bits, and half a step.
-    let v = _mm512_castps_si512(_mm512_add_ps(a, all(1.0)));
-    let first = _mm512_set1_epi32(-1 << 20);
-    let middle = _mm512_or_si512(_mm512_and_si512(v, first), _mm512_set1_epi32(1 << 19));
-    let r = _mm512_sub_ps(a, _mm512_sub_ps(_mm512_castsi512_ps(middle), all(1.0)));
-    let below = _mm512_mul_ps(e, picked(&MILLS, _mm512_srli_epi32::<20>(v), r));
-    let y = _mm512_fnmadd_ps(a, below, _mm512_max_ps(all(0.0), x));
-    // Negative infinity times 0 is undefined: answer 3 to class 4 of arguments.
-    _mm512_fixupimm_ps::<0>(y, x, _mm512_set1_epi32(3 << 16))
+#[inline(always)]
+fn gelu(x: Pack) -> Pack {
+    let a = min(all(NORMAL_END), abs(x));
+    let shifted = mul_add(a, all(1.0 / NORMAL_STEP), all(super::ROUND));
+    let r = neg_mul_add(sub(shifted, all(super::ROUND)), all(NORMAL_STEP), a);
+    let y = neg_mul_add(a, polynomial(&NORMAL, shifted, r), max(all(0.0), x));
+    // As integers without a sign, negative numbers come after all others, and in the order of their magnitudes.
+    let [first, second, third, fourth] = x;
+    // SAFETY: for the instructions, see the module.
+    let any_beyond = unsafe {
+        let furthest = |a, b| _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+        let furthest = furthest(furthest(first, second), furthest(third, fourth));
+        _mm512_cmpgt_epu32_mask(_mm512_castps_si512(furthest), _mm512_set1_epi32((-NORMAL_END).to_bits() as i32)) != 0
+    };
+    if any_beyond { gelu_beyond(x, y) } else { y }
+}
+
+/// [`gelu`] where it is below `-NORMAL_END`, and `y` elsewhere. There `a Phi(-a) e^(a²/2)` is a polynomial of `1/a²`.
+#[inline(always)]
+fn gelu_beyond(x: Pack, y: Pack) -> Pack {
+    // Here the exponential is half the smallest number.
+    let a = min(all(14.4), abs(x));
+    // As in `exp_within`, with -2 in every constant in place of a product, and no rounding of the square.
+    let shifted = mul_add(mul(a, a), all(-0.5 * std::f32::consts::LOG2_E), all(TO_32NDS));
+    let n = sub(shifted, all(TO_32NDS));
+    let s = mul_add(a, a, mul(n, all(2.0 * 0.693_359_4)));
+    let s = mul_add(n, all(-2.0 * 2.121_944_4e-4), s);
+    let root = ROOTS.picked(shifted);
+    let p = mul_add(s, all(0.125), all(-0.5 * SLOPE));
+    let u = div(all(1.0), mul(a, a));
+    let mut q = all(-22.154_818);
+    for coefficient in [5.463_313, -1.189_911_2, 0.398_899_14, -0.398_942_17] {
+        q = mul_add(q, u, all(coefficient));
+    }
+    let beyond = scale(mul(mul_add(p, mul(root, s), root), q), n);
+    choose_below(x, all(-NORMAL_END), not_at_infinity(x, beyond), y)
 }
