@@ -21,6 +21,9 @@ pub fn arg_reduce(op: ArgReduce, x: View, axis: usize) -> Result<Buffer> {
     }
 }
 
+/// Elements looked at side by side.
+const LANES: usize = 64;
+
 /// Which of two elements is looked for.
 trait Better<T>: Copy + Sync {
     fn is_better(self, a: T, b: T) -> bool;
@@ -41,9 +44,38 @@ impl<T: PartialOrd> Better<T> for Min {
 }
 
 crate::simd! {
-    /// Whether `wanted` is among `x`; NaN is itself here.
-    fn contains<T>(x: &[T], wanted: T) -> bool where [T: PartialOrd + Copy] {
-        if is_nan(wanted) { any(x, is_nan) } else { any(x, |x| x == wanted) }
+    /// The best of `x`, if no element is NaN: looking for both takes less time than a fold that knows NaN.
+    fn best_number<F, T>(f: F, x: &[T], nothing: T) -> Option<T> where [F: Better<T>, T: PartialOrd + Copy] {
+        let (mut best, mut odd) = ([nothing; LANES], [nothing; LANES]);
+        let (blocks, rest) = x.as_chunks::<LANES>();
+        for block in blocks {
+            for ((best, odd), &x) in best.iter_mut().zip(&mut odd).zip(block) {
+                *best = if f.is_better(x, *best) { x } else { *best };
+                *odd = if is_nan(x) { x } else { *odd };
+            }
+        }
+        if any(&odd, is_nan) || any(rest, is_nan) {
+            return None;
+        }
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                best[i] = if f.is_better(best[i + width], best[i]) { best[i + width] } else { best[i] };
+            }
+            width /= 2;
+        }
+        Some(rest.iter().fold(best[0], |best, &x| if f.is_better(x, best) { x } else { best }))
+    }
+    /// The first place of `wanted`, which is among `x`; NaN is itself here.
+    fn place_of<T>(x: &[T], wanted: T) -> usize where [T: PartialOrd + Copy] {
+        let (blocks, rest) = x.as_chunks::<LANES>();
+        let is_wanted = |x: &T| if is_nan(wanted) { is_nan(*x) } else { *x == wanted };
+        for (at, block) in blocks.iter().enumerate() {
+            if any(block, |x| is_wanted(&x)) {
+                return at * LANES + block.iter().position(is_wanted).unwrap_or(0);
+            }
+        }
+        blocks.len() * LANES + rest.iter().position(is_wanted).unwrap_or(0)
     }
     /// Puts what is better in `row` into `best`, and `place` to where it is.
     fn improve<F, T>(f: F, row: &[T], best: &mut [T], place: u32, places: &mut [u32]) where [F: Better<T>, T: PartialOrd + Copy] {
@@ -101,19 +133,18 @@ fn place_in_lane<T: Element, F: Fold<T, Total = T> + Better<T>>(
     size: usize,
     stage: &mut Stage<T>,
 ) -> usize {
-    const STEP: usize = 128;
     let (mut best, mut found) = (f.nothing(), 0);
     for done in (0..size).step_by(BLOCK) {
         let block = x.read(start + done, BLOCK.min(size - done), stage);
-        let mut most = f.nothing();
-        fold_lanes(f, block, block.len(), std::slice::from_mut(&mut most));
-        if done > 0 && !(f.is_better(most, best) || is_nan(most) && !is_nan(best)) {
-            continue;
+        let number = if block.len() < 2 * LANES { None } else { best_number(f, block, f.nothing()) };
+        let most = number.unwrap_or_else(|| {
+            let mut most = f.nothing();
+            fold_lanes(f, block, block.len(), std::slice::from_mut(&mut most));
+            most
+        });
+        if done == 0 || f.is_better(most, best) || is_nan(most) && !is_nan(best) {
+            (best, found) = (most, done + place_of(block, most));
         }
-        best = most;
-        let step = block.chunks(STEP).position(|part| contains(part, most)).unwrap_or(0) * STEP;
-        let same = |x: &T| *x == most || is_nan(*x) && is_nan(most);
-        found = done + step + block[step..].iter().position(same).unwrap_or(0);
     }
     found
 }

@@ -34,7 +34,7 @@ impl<T: Number> Panels<T> {
     /// # Safety
     /// The elements of the matrices may be read, and the kernels are those of this machine.
     pub unsafe fn pack(kernels: &'static Kernels<T>, taps: &[Operand<T>], depth: usize, columns: usize) -> Self {
-        let (width, starts) = (kernels.width(), Starts(taps));
+        let (width, starts) = (kernels.width(), Matrices(taps));
         let len = taps.len() * depth * width;
         let mut buffer = Buffer::unspecified(T::DTYPE, columns.div_ceil(width) * len);
         for_parts(buffer.as_mut_slice::<T>(), len, &|start, panel| {
@@ -60,24 +60,27 @@ impl<T: Number> Panels<T> {
     }
 
     /// Where each tap begins in the panel of the columns from `first` on.
-    pub fn starts(&self, first: usize) -> SmallVec<[*const T; 16]> {
+    pub fn starts(&self, first: usize) -> Starts<T> {
         let width = self.kernels.width();
         let panel = &self.buffer.as_slice::<T>()[first / width * self.len()..];
         (0..self.taps).map(|tap| panel[tap * self.depth * width..].as_ptr()).collect()
     }
 }
 
-/// Matrices that several threads read.
-struct Starts<'a, T>(&'a [Operand<T>]);
+/// Where each tap begins in a panel.
+type Starts<T> = SmallVec<[*const T; 16]>;
 
-impl<T> Starts<'_, T> {
+/// Matrices that several threads read.
+struct Matrices<'a, T>(&'a [Operand<T>]);
+
+impl<T> Matrices<'_, T> {
     fn iter(&self) -> impl Iterator<Item = &Operand<T>> {
         self.0.iter()
     }
 }
 
 // SAFETY: the matrices are only read, and their owner is borrowed meanwhile.
-unsafe impl<T: Sync> Sync for Starts<'_, T> {}
+unsafe impl<T: Sync> Sync for Matrices<'_, T> {}
 
 /// Where results are written: where the first one is, and how far apart channels, pixels, rows and images are.
 #[derive(Clone, Copy)]
@@ -158,31 +161,33 @@ impl<'a, T: Number> Sums<'a, T> {
             && self.to.row == width * self.to.pixel
             && self.to.image == self.lattices[0].count * self.to.row;
         let line = if gapless { rows.len() } else { 1 };
-        let mut runs = Runs::new();
+        let mut runs = Runs::from_elem(self.zeros.as_ptr(), kernels.height() * self.panels.taps);
         for columns in ranges(0..self.panels.columns, together) {
+            let panels: SmallVec<[_; 2]> = ranges(columns.clone(), kernels.width())
+                .map(|panel| (panel.clone(), self.panels.starts(panel.start)))
+                .collect();
             for rows in ranges(rows.clone(), line.max(1)) {
                 for pixels in heights(rows.start * width..rows.end * width, kernels.height()) {
                     if !pixels.is_empty() {
                         self.find_runs(pixels.clone(), &mut runs);
                         // SAFETY: passed on; the runs are those of the pixels.
-                        unsafe { self.write_tile(&runs, pixels, columns.clone()) };
+                        unsafe { self.write_tile(&runs, pixels, &panels) };
                     }
                 }
             }
         }
     }
 
-    /// Computes some filters of some pixels, which are counted over all images and lie equally far apart.
-    unsafe fn write_tile(&self, runs: &Runs<T>, pixels: Range<usize>, columns: Range<usize>) {
-        let (kernels, panels) = (self.panels.kernels, self.panels);
+    /// Computes the filters of some panels for some pixels, which are counted over all images and lie equally far apart.
+    unsafe fn write_tile(&self, runs: &Runs<T>, pixels: Range<usize>, panels: &[(Range<usize>, Starts<T>)]) {
+        let kernels = self.panels.kernels;
         let zeros = [T::default(); MAX_WIDTH];
         let (to, to_row) = (self.place(pixels.start), self.lattices[1].step * self.to.pixel);
-        for panel in ranges(columns.clone(), kernels.width()) {
-            let b = panels.starts(panel.start);
+        for (panel, b) in panels {
             let base = self.bias.map_or(zeros.as_ptr(), |bias| bias[panel.start..panel.end].as_ptr());
             let tile = Tile {
-                k: panels.depth,
-                runs: panels.taps,
+                k: self.panels.depth,
+                runs: self.panels.taps,
                 a: runs.as_ptr(),
                 a_beside: false,
                 a_step: 1,
@@ -201,6 +206,7 @@ impl<'a, T: Number> Sums<'a, T> {
             unsafe { kernels.tiles[pixels.len() - 1][panel.len().div_ceil(kernels.lanes) - 1](&tile) };
         }
         let Some(then) = self.then else { return };
+        let columns = panels[0].0.start..panels[panels.len() - 1].0.end;
         let gapless = columns.len() == to_row;
         let (count, len) = if gapless { (1, pixels.len() * to_row) } else { (pixels.len(), columns.len()) };
         for i in 0..count {
@@ -226,15 +232,22 @@ impl<'a, T: Number> Sums<'a, T> {
         let ([height, width], count) = (self.lattices, pixels.len());
         let data = self.x.data.as_ptr();
         // For each pixel, its row and column times the steps of the images, and where these are.
-        let mut at = [(0, 0, data); MAX_HEIGHT];
+        let (mut rows, mut columns, mut starts) = ([0; MAX_HEIGHT], [0; MAX_HEIGHT], [data; MAX_HEIGHT]);
         let [mut n, mut u, mut v] = self.split(pixels.start);
-        let mut inner = true;
-        for at in &mut at[..count] {
-            let (row, column) = (u * height.source_step, v * width.source_step);
-            let offset = n * self.x.image + row * self.x.row + column * self.x.pixel;
-            *at = (row as isize, column as isize, data.wrapping_add(offset));
-            inner &= self.inner[0].contains(&u) && self.inner[1].contains(&v);
-            v += 1;
+        let (mut found, mut inner) = (0, true);
+        while found < count {
+            let beside = found..count.min(found + width.count - v);
+            let row = u * height.source_step;
+            let start = data.wrapping_add(n * self.x.image + row * self.x.row);
+            let places =
+                rows[beside.clone()].iter_mut().zip(&mut columns[beside.clone()]).zip(&mut starts[beside.clone()]);
+            for (i, ((row_of, column), from)) in places.enumerate() {
+                (*row_of, *column) = (row as isize, ((v + i) * width.source_step) as isize);
+                *from = start.wrapping_add((v + i) * width.source_step * self.x.pixel);
+            }
+            let last = v + beside.len();
+            inner &= self.inner[0].contains(&u) && self.inner[1].start <= v && last <= self.inner[1].end;
+            (found, v) = (beside.end, last);
             if v == width.count {
                 (u, v) = (u + 1, 0);
             }
@@ -242,18 +255,21 @@ impl<'a, T: Number> Sums<'a, T> {
                 (n, u) = (n + 1, 0);
             }
         }
-        runs.clear();
-        runs.resize(count * self.panels.taps, self.zeros.as_ptr());
         let mut last = 0;
         let taps = height.taps.iter().flat_map(|&(_, down)| width.taps.iter().map(move |&(_, across)| (down, across)));
         for ((down, across), runs) in taps.zip(runs.chunks_exact_mut(count)) {
             let offset = down * self.x.row as isize + across * self.x.pixel as isize;
             last = offset;
-            for (run, &(row, column, start)) in runs.iter_mut().zip(&at) {
-                let (row, column) = (row + down, column + across);
-                let holds = row >= 0 && row < height.source as isize && column >= 0 && column < width.source as isize;
-                if inner || holds {
-                    *run = start.wrapping_offset(offset);
+            for (run, start) in runs.iter_mut().zip(&starts) {
+                *run = start.wrapping_offset(offset);
+            }
+            if !inner {
+                for (run, (&row, &column)) in runs.iter_mut().zip(rows.iter().zip(&columns)) {
+                    let (row, column) = (row + down, column + across);
+                    let rows = 0..height.source as isize;
+                    if !(rows.contains(&row) && (0..width.source as isize).contains(&column)) {
+                        *run = self.zeros.as_ptr();
+                    }
                 }
             }
         }
