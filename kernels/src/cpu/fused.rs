@@ -107,7 +107,9 @@ fn largest<T: Real>(x: &[T]) -> T {
     if x.len() < LONG {
         return x.iter().fold(nothing, |best, &x| larger(best, x));
     }
-    in_lanes(nothing, x, larger)[0]
+    // What is left behind whole blocks is looked at with some of what is before it once more.
+    let blocks = x.len() - x.len() % (4 * LANES);
+    larger(in_lanes(nothing, &x[..blocks], larger)[0], in_lanes(nothing, &x[x.len() - 4 * LANES..], larger)[0])
 }
 
 /// The sum of a long row of positive numbers to a few units in the last place: blocks are added up in their own

@@ -22,6 +22,9 @@ const LANES: usize = 32;
 /// Elements folded into one partial result; what is longer is cut into pieces, for several threads.
 const PIECE: usize = GRAIN;
 
+/// Pieces of rows that each result is made of, at most, if they are long.
+const PARTS: usize = 16;
+
 /// How elements of type `T` are folded into one result.
 pub trait Fold<T>: Copy + Sync {
     /// What the fold keeps.
@@ -268,7 +271,8 @@ fn fold_lane<T: Element, F: Fold<T>>(
 /// Each row of `width` results folds the next `depth` rows.
 fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, width: usize, totals: &mut [F::Total]) {
     let block = width.min(BLOCK);
-    let rows = (PIECE / block).min(depth);
+    // Of many rows few parts are made, since adding them up is one thread's work.
+    let rows = (PIECE / block).max(depth / PARTS).min(depth);
     // What is left to do: a stretch of one row of results, and where the elements of its first row begin.
     let mut tasks: Vec<(usize, &mut [F::Total])> = Vec::with_capacity(totals.len().div_ceil(block));
     for (i, totals) in totals.chunks_mut(width).enumerate() {

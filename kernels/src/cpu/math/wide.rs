@@ -193,23 +193,43 @@ const PACK: usize = 4 * LANES;
 /// Calls `f` for all of `x`, a pack at a time, and writes what it returns to `y`. The last pack is filled up with `fill`.
 #[inline(always)]
 fn for_packs(x: &[f32], y: &mut [f32], fill: f32, mut f: impl FnMut(Pack) -> Pack) {
-    let ((x, x_rest), (y, y_rest)) = (x.as_chunks(), y.as_chunks_mut());
-    let mut last_x;
-    let mut last_y = [0.0; PACK];
-    let last = if x_rest.is_empty() {
-        None
-    } else {
-        last_x = [fill; PACK];
-        last_x[..x_rest.len()].copy_from_slice(x_rest);
-        Some((&last_x, &mut last_y))
-    };
-    // One loop for all, since the compiler copies `f` into it only if there is no other call.
-    for (x, y) in x.iter().zip(y).chain(last) {
-        store(y, f(load(x)));
+    // One loop for all packs, since the compiler copies `f` into it only if there is no other call.
+    for (x, y) in x.chunks(PACK).zip(y.chunks_mut(PACK)) {
+        let values = f(match x.as_array() {
+            Some(x) => load(x),
+            None => load_some(x, fill),
+        });
+        match y.as_mut_array() {
+            Some(y) => store(y, values),
+            None => store_some(y, values),
+        }
     }
-    if !y_rest.is_empty() {
-        y_rest.copy_from_slice(&last_y[..y_rest.len()]);
+}
+
+/// Fewer numbers than a pack has, and `fill` in its other lanes.
+#[inline(always)]
+fn load_some(x: &[f32], fill: f32) -> Pack {
+    let mut pack = all(fill);
+    for (i, vector) in pack.iter_mut().enumerate() {
+        // SAFETY: the mask has no lane beyond the slice's end; for the instruction, see the module.
+        *vector = unsafe { _mm512_mask_loadu_ps(*vector, lanes(x.len(), i), x.as_ptr().wrapping_add(i * LANES)) };
     }
+    pack
+}
+
+/// Writes as many numbers as there is room for.
+#[inline(always)]
+fn store_some(y: &mut [f32], pack: Pack) {
+    for (i, vector) in pack.into_iter().enumerate() {
+        // SAFETY: as for `load_some`.
+        unsafe { _mm512_mask_storeu_ps(y.as_mut_ptr().wrapping_add(i * LANES), lanes(y.len(), i), vector) };
+    }
+}
+
+/// A mask of the lanes of a pack's vector `i` that lie within its first `len`.
+#[inline(always)]
+fn lanes(len: usize, i: usize) -> __mmask16 {
+    ((1u64 << len) - 1 >> (i * LANES)) as __mmask16
 }
 
 #[inline(always)]
