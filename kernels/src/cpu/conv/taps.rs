@@ -84,16 +84,16 @@ unsafe impl<T: Sync> Sync for Matrices<'_, T> {}
 
 /// Where results are written: where the first one is, and how far apart channels, pixels, rows and images are.
 #[derive(Clone, Copy)]
-pub struct Place<T> {
-    pub start: *mut T,
-    pub channel: usize,
-    pub pixel: usize,
-    pub row: usize,
-    pub image: usize,
+struct Place<T> {
+    start: *mut T,
+    channel: usize,
+    pixel: usize,
+    row: usize,
+    image: usize,
 }
 
 /// What is summed up, and where the sums go.
-pub struct Sums<'a, T: 'static> {
+struct Sums<'a, T: 'static> {
     panels: &'a Panels<T>,
     x: Image<'a, T>,
     n: usize,
@@ -123,7 +123,7 @@ const TASKS: usize = 64;
 impl<'a, T: Number> Sums<'a, T> {
     /// The sums over the taps of `lattices`, which are those of the panels, row by row, of `n` images, from the channel that
     /// `x` begins with. `zeros` are as many as a tap has channels.
-    pub fn new(
+    fn new(
         panels: &'a Panels<T>,
         (n, x): (usize, Image<'a, T>),
         lattices: [&'a Lattice; 2],
@@ -138,7 +138,7 @@ impl<'a, T: Number> Sums<'a, T> {
     /// # Safety
     /// Taps find their channels in the images wherever the lattices say that they find elements, and nobody else uses the
     /// places of the results.
-    pub unsafe fn write(&self) {
+    unsafe fn write(&self) {
         let rows = self.n * self.lattices[0].count;
         let cost =
             self.lattices[1].count * self.panels.len().max(1) / self.panels.kernels.width() * self.panels.columns;
@@ -153,7 +153,7 @@ impl<'a, T: Number> Sums<'a, T> {
     ///
     /// # Safety
     /// As for [`Sums::write`].
-    pub unsafe fn write_rows(&self, rows: Range<usize>) {
+    unsafe fn write_rows(&self, rows: Range<usize>) {
         let (kernels, width) = (self.panels.kernels, self.lattices[1].count);
         // Panels that fit into half of the second-level cache are used for all pixels before others are.
         let together = (caches().l2 / 2 / size_of::<T>() / self.panels.len().max(1)).max(1) * kernels.width();
