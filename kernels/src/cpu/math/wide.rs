@@ -195,11 +195,11 @@ const PACK: usize = 4 * LANES;
 fn for_packs(x: &[f32], y: &mut [f32], fill: f32, mut f: impl FnMut(Pack) -> Pack) {
     // One loop for all packs, since the compiler copies `f` into it only if there is no other call.
     for (x, y) in x.chunks(PACK).zip(y.chunks_mut(PACK)) {
-        let values = f(match x.as_array() {
+        let values = f(match x.first_chunk() {
             Some(x) => load(x),
             None => load_some(x, fill),
         });
-        match y.as_mut_array() {
+        match y.first_chunk_mut() {
             Some(y) => store(y, values),
             None => store_some(y, values),
         }
@@ -229,7 +229,7 @@ fn store_some(y: &mut [f32], pack: Pack) {
 /// A mask of the lanes of a pack's vector `i` that lie within its first `len`.
 #[inline(always)]
 fn lanes(len: usize, i: usize) -> __mmask16 {
-    ((1u64 << len) - 1 >> (i * LANES)) as __mmask16
+    (((1u64 << len) - 1) >> (i * LANES)) as __mmask16
 }
 
 #[inline(always)]
