@@ -2,7 +2,7 @@
 # Runs labs and writes pages of them: each document's numbers beside ours.
 #
 #   bash docs/labs.sh DATA_DIR            docs/labs.md: every lab that needs no trained network
-#   bash docs/labs.sh DATA_DIR images     docs/labs-images.md: those on MobileNetV2's weights, which take hours on two cores
+#   bash docs/labs.sh DATA_DIR images     docs/labs-images.md: those on MobileNetV2's weights, which take a quarter of an hour on two fast cores
 #
 # DATA_DIR has the four MNIST files or a folder mnist/ of them; for the second page also the folders mobilenetv2/ and cifar10/.
 set -euo pipefail
