@@ -108,8 +108,12 @@ fn largest<T: Real>(x: &[T]) -> T {
         return x.iter().fold(nothing, |best, &x| larger(best, x));
     }
     // What is left behind whole blocks is looked at with some of what is before it once more.
-    let blocks = x.len() - x.len() % (4 * LANES);
-    larger(in_lanes(nothing, &x[..blocks], larger)[0], in_lanes(nothing, &x[x.len() - 4 * LANES..], larger)[0])
+    let rest = x.len() % (4 * LANES);
+    let best = in_lanes(nothing, &x[..x.len() - rest], larger)[0];
+    if rest == 0 {
+        return best;
+    }
+    larger(best, in_lanes(nothing, &x[x.len() - 4 * LANES..], larger)[0])
 }
 
 /// The sum of a long row of positive numbers to a few units in the last place: blocks are added up in their own

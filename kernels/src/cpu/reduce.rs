@@ -272,7 +272,7 @@ fn fold_lane<T: Element, F: Fold<T>>(
 fn fold_all_rows<T: Element, F: Fold<T>>(f: F, x: &Reader<T>, depth: usize, width: usize, totals: &mut [F::Total]) {
     let block = width.min(BLOCK);
     // Of many rows few parts are made, since adding them up is one thread's work.
-    let rows = (PIECE / block).max(depth / PARTS).min(depth);
+    let rows = (PIECE / block).max(depth.div_ceil(PARTS)).min(depth);
     // What is left to do: a stretch of one row of results, and where the elements of its first row begin.
     let mut tasks: Vec<(usize, &mut [F::Total])> = Vec::with_capacity(totals.len().div_ceil(block));
     for (i, totals) in totals.chunks_mut(width).enumerate() {

@@ -29,6 +29,9 @@ crate::simd! {
 /// Writes a function of the first slice's elements to the second.
 type Loop<'a> = &'a (dyn Fn(&[f32], &mut [f32]) + Sync);
 
+/// What those of [`math::wide`] cost, whichever they are: little more than reading and writing.
+const WIDE_COST: usize = 2;
+
 /// Each row: the function, how many times a negation it costs, its value for `f32`, and what is called for large arguments.
 macro_rules! table {
     ($($Op:ident $(($($p:ident),+))?: $cost:literal => |$x:ident| $value:expr $(, beyond $beyond:expr)?;)*) => {
@@ -48,7 +51,7 @@ macro_rules! table {
                     }
                     let row = Row { $($($p: $p as f32),+)? };
                     match math::wide::of(op) {
-                        Some(wide) => f(2, &wide),
+                        Some(wide) => f(WIDE_COST, &wide),
                         None => f($cost, &|x, y| run(row, x, y)),
                     }
                     Ok(())

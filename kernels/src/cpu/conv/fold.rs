@@ -5,7 +5,7 @@
 //! products are then added where the taps read: one image at a time, while they are in a near cache.
 
 use super::Sizes;
-use crate::buffer::scratch::Scratch;
+use crate::Buffer;
 use crate::cpu::matmul::{Finish, Matrix, Number, gemm};
 use crate::cpu::read::for_parts;
 
@@ -16,9 +16,10 @@ pub fn grad_input<T: Number>(dy: &[T], w: &[T], s: &Sizes, dx: &mut [T]) {
     for_parts(dx, height.input * width.input * s.c, &|start, dx| {
         let n = start / dx.len();
         // A row for each tap and channel, so that what is added lies as it does where it is added to.
-        let mut all = Scratch::filled(pixels * products, T::default());
+        let mut all = Buffer::unspecified(T::DTYPE, pixels * products);
+        let all = all.as_mut_slice::<T>();
         let dy = Matrix::row_major(&dy[n * pixels * s.o..][..pixels * s.o], s.o).transposed();
-        let to = Matrix::row_major(&mut all[..], pixels);
+        let to = Matrix::row_major(&mut *all, pixels);
         gemm((products, pixels, s.o), Matrix::row_major(w, s.o), dy, to, Finish::default());
         dx.fill(T::default());
         for (i, products) in all.chunks_exact(pixels.max(1)).enumerate() {

@@ -193,33 +193,27 @@ pub trait Activate: Sized {
 
 impl Activate for f32 {
     fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, f32>>)) -> Result<()> {
-        let op = match activation {
-            None => {
-                f(None);
-                return Ok(());
-            }
-            // The most usual one, and as cheap as the copy below.
-            Some(Unary::Relu) => {
-                f(Some(&|y: &mut [f32]| rectify(y)));
-                return Ok(());
-            }
-            Some(op) => op,
-        };
-        unary::with_row(op, &mut |_, row| {
-            f(Some(&|y: &mut [f32]| {
-                // The table's functions write elsewhere than they read, so they read a copy in the first-level cache.
-                let mut block = [0.0; 256];
-                for y in y.chunks_mut(block.len()) {
-                    let block = &mut block[..y.len()];
-                    block.copy_from_slice(y);
-                    row(block, y);
-                }
-            }));
-        })
+        match activation {
+            None => f(None),
+            Some(Unary::Relu) => f(Some(&|y: &mut [f32]| rectify(y))),
+            Some(op) => unary::with_row(op, &mut |_, row| {
+                f(Some(&|y: &mut [f32]| {
+                    // The table's functions write elsewhere than they read, so they read a copy in the first-level cache.
+                    let mut block = [0.0; 256];
+                    for y in y.chunks_mut(block.len()) {
+                        let block = &mut block[..y.len()];
+                        block.copy_from_slice(y);
+                        row(block, y);
+                    }
+                }));
+            })?,
+        }
+        Ok(())
     }
 }
 
 crate::simd! {
+    /// ReLU as in the table, but in place: the most usual activation costs less than the copy that others need.
     fn rectify(y: &mut [f32]) {
         for y in y {
             *y = if *y < 0.0 { 0.0 } else { *y };
