@@ -190,3 +190,27 @@ fn matrix_products_agree() {
         }
     }
 }
+
+/// Long rows are looked through in blocks, and numbers apart from NaN.
+#[test]
+fn the_best_of_a_long_row_is_found_wherever_it_stands() {
+    for size in [127, 128, 200, 1024, 1500] {
+        let layout = Layout::contiguous(&[1, size]);
+        for place in [0, 1, 63, 64, size / 2, size - 30, size - 1] {
+            for (best, op) in [(9.0, ArgReduce::Max), (-9.0, ArgReduce::Min), (f32::NAN, ArgReduce::Max)] {
+                let mut x: Vec<f32> = (0..size).map(|i| (i * 7919 % 17) as f32 - 8.0).collect();
+                x[place] = best;
+                // Of equals the first is meant.
+                x[size - 1] = best;
+                let x = Buffer::from_slice(&x);
+                let found = CPU.arg_reduce(op, View::new(&x, &layout), 1).unwrap();
+                assert_eq!(found.as_slice::<i64>(), [place as i64], "{best} among {size}");
+            }
+            let mut x = vec![0f32; size];
+            x[place] = 200.0;
+            let x = Buffer::from_slice(&x);
+            let y = CPU.softmax(View::new(&x, &layout), 1).unwrap();
+            assert_eq!(y.as_slice::<f32>()[place], 1.0, "softmax of {size}, {place}");
+        }
+    }
+}
