@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Cache lines and the widest vector registers have this size in bytes.
 const ALIGN: usize = 64;
 
-/// Free blocks are given back to the system beyond this many bytes.
-const CACHE_LIMIT: usize = 1 << 30;
+/// How many bytes the pool may own beyond one and a half times what was ever in use at one time. What a step needed the next
+/// one needs again, and its sizes come at different moments; more than that is left from other work, of other sizes.
+const SLACK: usize = 256 << 20;
 
 /// The size of a huge page. A block of some of them asks for such pages: it takes fewer entries of the table that finds
 /// pages, which a walk across rows would wait for at each step.
@@ -126,7 +127,13 @@ impl Block {
             PEAK.fetch_max(live, Relaxed);
         }
         let cached = with_local(class, Vec::pop).or_else(|| shared(class).pop());
-        cached.unwrap_or_else(|| Self::fresh(size))
+        cached.unwrap_or_else(|| {
+            let peak = PEAK.load(Relaxed);
+            if OWNED.load(Relaxed) + size > peak + peak / 2 + SLACK {
+                trim();
+            }
+            Self::fresh(size)
+        })
     }
 
     /// The memory.
@@ -184,10 +191,7 @@ fn ask_for_huge_pages(start: NonNull<u8>, size: usize) {
 impl Drop for Block {
     fn drop(&mut self) {
         let block = Self { start: self.start, size: self.size };
-        let live = LIVE.fetch_sub(block.size, Relaxed) - block.size;
-        if OWNED.load(Relaxed).saturating_sub(live) > CACHE_LIMIT {
-            return block.release();
-        }
+        LIVE.fetch_sub(block.size, Relaxed);
         let (class, _) = size_class(block.size);
         let mut block = Some(block);
         with_local(class, |blocks| (blocks.len() < LOCAL_BLOCKS).then(|| blocks.extend(block.take())));
@@ -244,6 +248,15 @@ mod tests {
         starts.sort();
         found.sort();
         assert_eq!(starts, found);
+    }
+
+    #[test]
+    fn sizes_that_nobody_takes_again_are_not_kept_for_ever() {
+        for megabytes in [320, 400, 500, 640] {
+            drop(Block::take(megabytes << 20));
+            let Stats { live, peak, cached, .. } = stats();
+            assert!(live + cached <= peak + peak / 2 + SLACK, "{cached} bytes are kept, and {peak} were in use");
+        }
     }
 
     #[test]
