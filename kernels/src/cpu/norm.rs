@@ -22,6 +22,7 @@ use super::copy::Dense;
 use super::fused::with_real;
 use super::math::Real;
 use super::read::for_parts;
+use super::stream;
 use super::threads::{GRAIN, OnBlock, for_blocks, for_chunks_over};
 use crate::backend::Normalize;
 use crate::buffer::scratch::Scratch;
@@ -168,6 +169,7 @@ pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
         let (features, inner) = (shape.features, shape.inner);
         let x = Dense::<T>::new(x);
         let x = x.as_slice();
+        let far = stream::is_far(size_of_val(x));
         let [mean, squares] = shape.gather(
             size_of::<T>(),
             &|rows, side, [mean, squares]| {
@@ -176,7 +178,7 @@ pub fn moments(x: View, axis: usize) -> Result<(Buffer, Buffer)> {
                     let x = &x[rows.start * features + side.start..rows.end * features];
                     let sides = mean.chunks_mut(SIDE).zip(squares.chunks_mut(SIDE)).enumerate();
                     return sides.for_each(|(i, (mean, squares))| {
-                        moments_of_columns(&x[i * SIDE..], features, mean, squares);
+                        moments_of_columns(&x[i * SIDE..], features, far, [mean, squares]);
                     });
                 }
                 for (i, feature) in side.enumerate() {
@@ -275,14 +277,14 @@ fn sums_of_params<T: Real>(
     line: [&[T]; 2],
     after: impl After<T>,
 ) -> [Scratch<f64>; 2] {
-    let features = shape.features;
+    let (features, far) = (shape.features, stream::is_far(size_of_val(x)));
     shape.gather(
         size_of::<T>(),
         &|rows, side, [sums, products]| {
             if shape.inner == 1 {
                 let place = rows.start * features + side.start..rows.end * features;
                 let (data, line) = ([x, dy].map(|data| &data[place.clone()]), line.map(|row| &row[side.clone()]));
-                return multiply_columns(data, features, &mean[side], line, after, [sums, products]);
+                return multiply_columns(data, features, &mean[side], line, after, far, [sums, products]);
             }
             for (i, feature) in side.enumerate() {
                 for run in shape.runs(rows.clone(), feature) {
@@ -314,6 +316,7 @@ pub fn normalize_grad_input(
     with_real!("normalize_grad", x.dtype(), T => {
         let shape = Shape::of(x, axis);
         let mut dx = Buffer::unspecified(T::DTYPE, x.len());
+        let far = stream::is_far(size_of_val(dx.as_slice::<T>()));
         let [x, dy, mean, variance, gamma] = [x, dy, how.mean, how.variance, how.gamma].map(Dense::<T>::new);
         let (x, dy, mean, gamma) = (x.as_slice(), dy.as_slice(), mean.as_slice(), gamma.as_slice());
         let (variance, features, count) = (variance.as_slice(), shape.features, shape.count() as f64);
@@ -330,7 +333,7 @@ pub fn normalize_grad_input(
             &|rows, side, dx| {
                 let from = rows.start * features + side.start;
                 let terms = terms.map(|row| &row[side.clone()]);
-                grad_rows([&x[from..], &dy[from..]], features, dx, &mean[side], terms, after);
+                grad_rows([&x[from..], &dy[from..]], features, dx, &mean[side], terms, after, far);
             },
             &|start, i, dx| {
                 let place = start..start + dx.len();

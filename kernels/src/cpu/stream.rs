@@ -7,10 +7,16 @@ use bytemuck::{Pod, cast_slice, cast_slice_mut};
 
 use super::cache::caches;
 
-/// Whether a result of so many bytes would leave the caches before anyone reads it: beyond a quarter of the last level,
-/// which also holds what it is made of, and what other programs work on.
+/// Whether a result of so many bytes would leave the caches before anyone reads it: beyond half of the last level, which
+/// also holds what it is made of.
 pub fn pays(bytes: usize) -> bool {
-    cfg!(target_arch = "x86_64") && bytes >= caches().l3 / 4
+    cfg!(target_arch = "x86_64") && bytes >= caches().l3 / 2
+}
+
+/// Whether so many bytes are hardly in a cache when they are read, since others were read or written meanwhile, so that it
+/// pays to ask for them early.
+pub fn is_far(bytes: usize) -> bool {
+    bytes >= caches().l3 / 4
 }
 
 /// Makes the stores so far be seen in order by other threads; to be called before they learn of them.

@@ -3,6 +3,7 @@
 use super::after::After;
 use crate::cpu::math::{Real, total, total_of_two};
 use crate::cpu::simd::mul_add;
+use crate::cpu::stream::fetch;
 use crate::cpu::threads::Block;
 
 /// Columns whose sums are kept in registers while they are added up.
@@ -13,6 +14,9 @@ pub const SIDE: usize = 512;
 
 /// Rows that are added up in their own precision.
 const ROWS: usize = 16;
+
+/// Elements before their use at which memory is asked for them, in whole rows.
+const AHEAD: usize = 1024;
 
 /// Sums side by side: enough to hide the time that an addition takes.
 pub const LANES: usize = 32;
@@ -32,6 +36,14 @@ pub fn column_sums<T: Real>(
         }
     }
     sums
+}
+
+/// Asks memory for some columns of [`ROWS`] rows. Blocks of columns are not an order in which the machine looks ahead by itself.
+#[inline(always)]
+fn fetch_block<T>(x: &[T], stride: usize, first: usize, at: usize) {
+    for row in first..first + ROWS {
+        fetch(x, row * stride + at, COLUMNS);
+    }
 }
 
 /// Adds the distances of some columns from numbers near their means, and the squares, to `sums`; the `first` rows tell
@@ -78,16 +90,22 @@ crate::simd! {
     /// Distances are taken from a number near the mean, that of the first rows. They are part of what is measured, so were
     /// they far from all the others, the squares of these distances would still be no more than some ten times those that
     /// are wanted, which is all that can be lost when the one is made of the other.
-    pub fn moments_of_columns<T>(x: &[T], stride: usize, mean: &mut [f64], squares: &mut [f64]) where [T: Real] {
+    ///
+    /// Here and below `far` tells that no cache holds the elements.
+    pub fn moments_of_columns<T>(x: &[T], stride: usize, far: bool, moments: [&mut [f64]; 2]) where [T: Real] {
+        let [mean, squares] = moments;
         let count = x.len().div_ceil(stride);
         let (width, mut near) = (mean.len(), [T::of(0.0); SIDE]);
         let whole = width - width % COLUMNS;
-        for (i, x) in x.chunks(ROWS * stride).enumerate() {
+        for (i, few) in x.chunks(ROWS * stride).enumerate() {
             for at in (0..whole).step_by(COLUMNS) {
-                add_moments::<FMA, T>(x, stride, (at, COLUMNS), i == 0, &mut near, [&mut *mean, &mut *squares]);
+                if far {
+                    fetch_block(x, stride, (i + 1) * ROWS, at);
+                }
+                add_moments::<FMA, T>(few, stride, (at, COLUMNS), i == 0, &mut near, [&mut *mean, &mut *squares]);
             }
             if whole < width {
-                add_moments::<FMA, T>(x, stride, (whole, width - whole), i == 0, &mut near, [&mut *mean, &mut *squares]);
+                add_moments::<FMA, T>(few, stride, (whole, width - whole), i == 0, &mut near, [&mut *mean, &mut *squares]);
             }
         }
         for ((mean, squares), near) in mean.iter_mut().zip(squares).zip(near) {
@@ -108,43 +126,49 @@ crate::simd! {
         }
     }
     /// The sums of the columns of `dy` on its way back through `after`, and those of that times the distance of `x` from its
-    /// mean. [`scale_rows`] put `(x - mean) * factor + shift` through `after`.
+    /// mean. [`scale_rows`] put `(x - mean) * factor + shift` through `after`. A few rows are added up in their own precision, many
+    /// in double precision.
     pub fn multiply_columns<T, F>(
-        data: [&[T]; 2], stride: usize, mean: &[T], line: [&[T]; 2], after: F, totals: [&mut [f64]; 2],
+        data: [&[T]; 2], stride: usize, mean: &[T], line: [&[T]; 2], after: F, far: bool, totals: [&mut [f64]; 2],
     ) where [T: Real, F: After<T>] {
         let ([x, dy], [factor, shift], [sums, products]) = (data, line, totals);
         let width = sums.len();
         let (mean, factor, shift, products) = (&mean[..width], &factor[..width], &shift[..width], &mut products[..width]);
+        sums.fill(0.0);
+        products.fill(0.0);
         let whole = width - width % COLUMNS;
-        for at in (0..whole).step_by(COLUMNS) {
-            let [mean, factor, shift] = [mean, factor, shift].map(|row| {
-                let mut columns = [T::of(0.0); COLUMNS];
-                columns.copy_from_slice(&row[at..at + COLUMNS]);
-                columns
-            });
-            let mut inner = [0.0; COLUMNS];
-            let mut outer = [0.0; COLUMNS];
-            for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
-                let (x, dy) = (&x[at..at + COLUMNS], &dy[at..at + COLUMNS]);
-                for i in 0..COLUMNS {
+        for (i, (few_x, few_dy)) in x.chunks(ROWS * stride).zip(dy.chunks(ROWS * stride)).enumerate() {
+            for at in (0..whole).step_by(COLUMNS) {
+                if far {
+                    fetch_block(x, stride, (i + 1) * ROWS, at);
+                    fetch_block(dy, stride, (i + 1) * ROWS, at);
+                }
+                let [mean, factor, shift] = [mean, factor, shift].map(|row| {
+                    let mut columns = [T::of(0.0); COLUMNS];
+                    columns.copy_from_slice(&row[at..at + COLUMNS]);
+                    columns
+                });
+                let [mut inner, mut outer] = [[T::of(0.0); COLUMNS]; 2];
+                for (x, dy) in few_x.chunks(stride).zip(few_dy.chunks(stride)) {
+                    let (x, dy) = (&x[at..at + COLUMNS], &dy[at..at + COLUMNS]);
+                    for i in 0..COLUMNS {
+                        let distance = x[i] - mean[i];
+                        let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]);
+                        outer[i] = outer[i] + dy;
+                        inner[i] = mul_add::<FMA, T>(dy, distance, inner[i]);
+                    }
+                }
+                sums[at..at + COLUMNS].iter_mut().zip(outer).for_each(|(sum, outer)| *sum += outer.wide());
+                products[at..at + COLUMNS].iter_mut().zip(inner).for_each(|(product, inner)| *product += inner.wide());
+            }
+            for (x, dy) in few_x.chunks(stride).zip(few_dy.chunks(stride)) {
+                let (x, dy) = (&x[..width], &dy[..width]);
+                for i in whole..width {
                     let distance = x[i] - mean[i];
                     let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]).wide();
-                    outer[i] += dy;
-                    inner[i] = mul_add::<FMA, f64>(dy, distance.wide(), inner[i]);
+                    sums[i] += dy;
+                    products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
                 }
-            }
-            sums[at..at + COLUMNS].copy_from_slice(&outer);
-            products[at..at + COLUMNS].copy_from_slice(&inner);
-        }
-        sums[whole..].fill(0.0);
-        products[whole..].fill(0.0);
-        for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
-            let (x, dy) = (&x[..width], &dy[..width]);
-            for i in whole..width {
-                let distance = x[i] - mean[i];
-                let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]).wide();
-                sums[i] += dy;
-                products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
             }
         }
     }
@@ -165,14 +189,21 @@ crate::simd! {
         }
     }
     /// `dx = factor * (dy - centre - (x - mean) * slope)`, row by row, for `dy` on its way back through `after`; the rows of `x`
-    /// and `dy` are `stride` apart.
+    /// and `dy` are `stride` apart. A compiler loads only what `after` lets through, and so not before it has compared `x`,
+    /// which is why `far` rows are asked for.
     pub fn grad_rows<T, F>(
-        data: [&[T]; 2], stride: usize, dx: &mut Block<'_, T>, mean: &[T], terms: [&[T]; 4], after: F,
+        data: [&[T]; 2], stride: usize, dx: &mut Block<'_, T>, mean: &[T], terms: [&[T]; 4], after: F, far: bool,
     ) where [T: Real, F: After<T>] {
         let [x, dy] = data;
         let [factor, shift, centre, slope] = terms;
-        for ((x, dy), dx) in x.chunks(stride).zip(dy.chunks(stride)).zip(dx.rows()) {
-            let width = dx.len();
+        let ahead = AHEAD.next_multiple_of(stride);
+        for (i, dx) in dx.rows().enumerate() {
+            let (width, at) = (dx.len(), i * stride);
+            if far {
+                fetch(x, at + ahead, width);
+                fetch(dy, at + ahead, width);
+            }
+            let (x, dy) = (&x[at..], &dy[at..]);
             let (x, dy, mean) = (&x[..width], &dy[..width], &mean[..width]);
             let (factor, shift) = (&factor[..width], &shift[..width]);
             let (centre, slope) = (&centre[..width], &slope[..width]);
