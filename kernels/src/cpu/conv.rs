@@ -10,7 +10,8 @@
 //! - `weight` computes the gradient of the weights, whose sums walk along rows of pixels.
 //! - `fold` computes the gradient of images of few channels, where the result's rows would be too short for vectors.
 //! - `winograd` computes all three with a quarter of the products, where kernels are 3 x 3 and channels not few.
-//! - `depthwise` has filters of one channel, which are no product of matrices; `channels` are its kernels.
+//! - `depthwise` has filters of one channel, which are no product of matrices; its kernels are `channels` and, for three by
+//!   three taps, `nine`.
 //! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands; `pointwise` hands it to `matmul` where pixels are
 //!   few.
 
@@ -18,6 +19,7 @@ pub(in crate::cpu) mod channels;
 mod depthwise;
 mod fold;
 mod lattice;
+pub(in crate::cpu) mod nine;
 mod pointwise;
 mod taps;
 mod weight;

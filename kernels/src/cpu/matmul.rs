@@ -47,7 +47,7 @@ pub use self::calls::{Finish, Matrix, gemm, linear, matmul, matmul_into};
 use self::grid::Grid;
 pub(in crate::cpu) use self::long::add_parts;
 pub(in crate::cpu) use self::pack::Copied;
-pub(in crate::cpu) use self::tile::{HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Tile};
+pub(in crate::cpu) use self::tile::{CACHE_LINE, HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Tile};
 use super::cache::caches;
 use super::simd::MulAdd;
 use super::threads;

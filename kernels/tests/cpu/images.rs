@@ -112,8 +112,28 @@ fn convolutions_of_every_kind_agree() {
     }
 }
 
+/// Three by three taps over channels that fill vectors, in images of which one, two or all taps find the pixels.
+#[test]
+fn depthwise_convolutions_of_whole_vectors_agree() {
+    let sides = (1..8).flat_map(|height| (1..10).map(move |width| [height, width]));
+    for (i, [height, width]) in sides.enumerate() {
+        for (j, padding) in [[[0, 0]; 2], [[1, 1]; 2], [[0, 1]; 2], [[1, 0]; 2], [[2, 2]; 2]].into_iter().enumerate() {
+            let channels = [16, 32, 48][(i + j) % 3];
+            for (stride, dtype) in
+                [([1, 1], DType::F32), ([2, 2], DType::F32), ([1, 2], DType::F64), ([1, 1], DType::F64)]
+            {
+                let window = Window::valid().padded(padding).strided(stride);
+                let case = Case { input: [2, height, width, channels], w: [3, 3, channels], window, groups: channels };
+                if case.result().is_some() {
+                    check(case, dtype);
+                }
+            }
+        }
+    }
+}
+
 /// Sizes at which work is cut into several parts, blocks, panels and tiles.
-fn large() -> [Case; 13] {
+fn large() -> [Case; 15] {
     let valid = Window::valid();
     let around = valid.padded([[1; 2]; 2]);
     let case = |input, w, window, groups| Case { input, w, window, groups };
@@ -132,6 +152,8 @@ fn large() -> [Case; 13] {
         case([13, 4, 4, 65], [1, 1, 33], valid, 1),
         case([4, 21, 22, 70], [3, 3, 70], around, 70),
         case([4, 21, 22, 70], [3, 3, 70], around.strided([2; 2]), 70),
+        case([4, 21, 22, 64], [3, 3, 64], around, 64),
+        case([4, 21, 22, 64], [3, 3, 64], around.strided([2; 2]), 64),
     ]
 }
 

@@ -4,15 +4,18 @@
 //! times, and memory sets the pace. Vectors hold neighbouring channels; rows of pixels are walked through once, while the
 //! rows that the kernel reads stay in a near cache.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use super::Sizes;
 use super::channels::{Pairs, Strip};
 use super::lattice::Lattice;
+use super::nine::{Nine, Patch};
 use crate::backend::Unary;
 use crate::buffer::scratch::Scratch;
 use crate::cpu::copy::Dense;
-use crate::cpu::matmul::{Activate, HasKernels, Kernels, Number, Then, ranges, with_number};
+use crate::cpu::matmul::{Activate, CACHE_LINE, HasKernels, Kernels, Number, Then, ranges, with_number};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -69,27 +72,59 @@ impl<T: Number> Layer<'_, T> {
         }
     }
 
+    /// Computes some rows of the results of image `n`, which `y` holds, of three by three taps, and writes them past the caches
+    /// if they are aligned.
+    fn rows_of_nine(&self, nine: &Nine, n: usize, rows: Range<usize>, y: &mut [T], past: bool) {
+        for (part, first, patch) in nine.patches(self.x, self.channels, n, rows.clone()) {
+            let weights = nine.weights(self.w, self.channels, first);
+            let y = &mut y[(part.start - rows.start) * patch.to_row..][..part.len() * patch.to_row];
+            let patch = Patch { past: past && y.as_ptr().align_offset(CACHE_LINE) == 0, ..patch };
+            // SAFETY: `patches` names pixels of the image, weights and base have all channels, the results were just cut out,
+            // and the kernels are those of this machine.
+            unsafe { (self.kernels.weigh_nine)(&patch, &weights, self.base.as_ptr(), y.as_mut_ptr()) };
+        }
+    }
+
     /// Computes all rows: `lattices` for height and width, of which every pair has some of the results.
     fn rows(&self, [height, width]: [&[Lattice]; 2], [rows, columns]: [usize; 2], y: &mut [T], then: Option<&Then<T>>) {
-        let len = columns * self.channels;
+        let len = (columns * self.channels).max(1);
         let past = stream::pays(size_of_val(y));
         let taps = self.w.len() / self.channels.max(1);
+        let nine = match (height, width) {
+            ([height], [width]) => Nine::of([height, width], self.channels, self.kernels.lanes),
+            _ => None,
+        };
+        let nine = nine.filter(Nine::shares);
+        let beside = nine.as_ref().map_or(1, |nine| nine.rows::<T>(self.channels));
+        // Whole lines can be written past the caches by whoever computes them, if nothing else is made of them.
+        let at_once = past && nine.is_some() && then.is_none() && self.kernels.lanes * size_of::<T>() == CACHE_LINE;
+        let by_copying = past && !at_once;
         // Tasks of many rows, whose neighbours then find theirs in the cache, and of which memory is read as it expects it.
-        let each = (GRAIN / (len * taps).max(1)).max(y.len() / len.max(1) / 64).max(1);
-        for_parts(y, each * len.max(1), &|start, y| {
-            let mut near = Scratch::filled(if past { len } else { 0 }, T::default());
-            for (i, y) in y.chunks_mut(len).enumerate() {
-                let (n, row) = ((start / len + i) / rows, (start / len + i) % rows);
-                let height = &height[row % height.len()];
-                let to = if past { &mut near[..] } else { &mut y[..] };
-                for width in width {
-                    self.row(n, [height, width], (row - height.first) / height.step, to);
+        let each = (GRAIN / (len * taps).max(1)).max(y.len() / len / 64).max(1);
+        for_parts(y, each * len, &|start, y| {
+            let mut near = Scratch::filled(if by_copying { beside.min(rows) * len } else { 0 }, T::default());
+            let (mut at, end) = (start / len, (start + y.len()) / len);
+            let mut y = y;
+            while at < end {
+                let (n, row) = (at / rows, at % rows);
+                let count = beside.min(rows - row).min(end - at);
+                let (now, rest) = y.split_at_mut(count * len);
+                (y, at) = (rest, at + count);
+                let to = if by_copying { &mut near[..now.len()] } else { &mut *now };
+                match &nine {
+                    Some(nine) => self.rows_of_nine(nine, n, row..row + count, to, at_once),
+                    None => {
+                        let height = &height[row % height.len()];
+                        for width in width {
+                            self.row(n, [height, width], (row - height.first) / height.step, to);
+                        }
+                    }
                 }
                 if let Some(then) = then {
                     then(to);
                 }
-                if past {
-                    stream::copy(&near, y);
+                if by_copying {
+                    stream::copy(&near[..now.len()], now);
                 }
             }
             if past {
@@ -158,14 +193,44 @@ pub fn grad_weight(x: View, dy: View, s: &Sizes) -> Result<Buffer> {
         let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
         let rows = s.n * s.axes[0].output;
         let parts = super::weight::Parts::new(rows, s.axes[1].output * len, len);
+        let (x, dy, kernels) = (x.as_slice(), dy.as_slice(), T::kernels(Isa::get()));
+        let [height, width] = s.axes.map(|axis| Lattice::forward(&axis));
+        let nine = Nine::of([&height, &width], s.c, kernels.lanes);
         parts.add_up(dw.as_mut_slice::<T>(), &|part, sums| {
             sums.fill(T::default());
-            for row in part {
-                correlate_row(T::kernels(Isa::get()), x.as_slice(), dy.as_slice(), s, row, sums);
+            match &nine {
+                Some(nine) => correlate_nine(kernels, nine, [x, dy], [height.count, s.c], part, sums),
+                None => part.for_each(|row| correlate_row(kernels, x, dy, s, row, sums)),
             }
         });
     });
     Ok(dw)
+}
+
+/// Adds what some rows of the result's gradient have to say of all weights of three by three taps.
+fn correlate_nine<T: Number>(
+    kernels: &Kernels<T>,
+    nine: &Nine,
+    [x, dy]: [&[T]; 2],
+    [height, channels]: [usize; 2],
+    part: Range<usize>,
+    sums: &mut [T],
+) {
+    assert!(sums.len() >= 9 * channels, "each tap has sums for all channels");
+    let beside = nine.rows::<T>(channels);
+    let mut at = part.start;
+    while at < part.end {
+        let (n, row) = (at / height, at % height);
+        let count = beside.min(height - row).min(part.end - at);
+        for (rows, first, patch) in nine.patches(x, channels, n, row..row + count) {
+            let other = &dy[(n * height + rows.start) * patch.to_row..][..rows.len() * patch.to_row];
+            let sums = &mut sums[3 * first * channels..];
+            // SAFETY: `patches` names pixels of the image, as many rows of gradients were just cut out, the sums have all
+            // channels of all taps, and the kernels are those of this machine.
+            unsafe { (kernels.correlate_nine)(&patch, other.as_ptr(), sums.as_mut_ptr()) };
+        }
+        at += count;
+    }
 }
 
 /// Pixels that are worked on at a time.
@@ -201,5 +266,30 @@ fn correlate_row<T: Number>(kernels: &Kernels<T>, x: &[T], dy: &[T], s: &Sizes, 
             // result or is where every tap finds an element; sums have all channels; the kernels are this machine's.
             unsafe { (kernels.correlate)(&pairs) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+    use crate::window::Window;
+
+    #[test]
+    fn results_past_the_caches_are_the_same() {
+        let s = Sizes::new(2, [9, 11], [3, 3, 1, 32], &Window::valid().padded([[1; 2]; 2]), 32);
+        let numbers = |len: usize| (0..len).map(|i| (i * i % 97) as f32 / 97.0).collect::<Vec<_>>();
+        let (x, w, base) = (numbers(s.inputs() * s.c), numbers(9 * s.c), numbers(s.c));
+        let kernels = f32::kernels(Isa::get());
+        let layer = Layer { kernels, x: &x, x_pixels: 99, x_width: 11, w: &w, w_width: 3, base: &base, channels: s.c };
+        let [height, width] = s.axes.map(|axis| Lattice::forward(&axis));
+        let nine = Nine::of([&height, &width], s.c, kernels.lanes).unwrap();
+        let rows = |past: bool| {
+            let mut y = Buffer::unspecified(DType::F32, 7 * 11 * s.c);
+            layer.rows_of_nine(&nine, 1, 2..9, y.as_mut_slice(), past);
+            y.as_slice::<f32>().to_vec()
+        };
+        let near = rows(false);
+        assert!(rows(true) == near && near.iter().all(|y| *y != 0.0));
     }
 }

@@ -22,6 +22,11 @@ pub(in crate::cpu) trait Lane: Copy {
     unsafe fn load(from: *const Self::Elem) -> Self;
     /// Writes all numbers from `to` on; any alignment.
     unsafe fn store(self, to: *mut Self::Elem);
+    /// As [`Lane::store`], past the caches where a register fills a cache line; `to` is aligned to the register's size.
+    unsafe fn stream(self, to: *mut Self::Elem) {
+        // SAFETY: as for the caller.
+        unsafe { self.store(to) }
+    }
     /// The first `len` numbers from `from` on, with `len <= LANES`, and zeros.
     unsafe fn load_first(from: *const Self::Elem, len: usize) -> Self;
     /// Writes the first `len` numbers, with `len <= LANES`.
@@ -153,8 +158,8 @@ mod x86 {
 
     /// Lanes of `std::arch`; `$mask` makes of a length what selects the first elements.
     macro_rules! x86_lane {
-        ($Lane:ident, $T:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident,
-         $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident) => {
+        ($Lane:ident, $T:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $stream:ident, $fma:ident,
+         $add:ident,         $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident) => {
             // SAFETY of every block: the trait's contract, that the instruction set is there and pointers are good.
             impl Lane for $Lane {
                 type Elem = $T;
@@ -174,6 +179,11 @@ mod x86 {
                 unsafe fn store(self, to: *mut $T) {
                     // SAFETY: as above.
                     unsafe { $store(to, self) }
+                }
+                #[inline(always)]
+                unsafe fn stream(self, to: *mut $T) {
+                    // SAFETY: as above, and the caller vouches for the alignment.
+                    unsafe { $stream(to, self) }
                 }
                 #[inline(always)]
                 unsafe fn load_first(from: *const $T, len: usize) -> Self {
@@ -363,6 +373,7 @@ mod x86 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
+        _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
         first_f32,
@@ -376,6 +387,7 @@ mod x86 {
         4,
         _mm256_set1_pd,
         _mm256_loadu_pd,
+        _mm256_storeu_pd,
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
         _mm256_add_pd,
@@ -391,6 +403,7 @@ mod x86 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
+        _mm512_stream_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
         first_16,
@@ -405,6 +418,7 @@ mod x86 {
         _mm512_set1_pd,
         _mm512_loadu_pd,
         _mm512_storeu_pd,
+        _mm512_stream_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,
         first_8,

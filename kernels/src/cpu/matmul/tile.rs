@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::lane::{Lane, prefetch};
 use super::pack::{Copied, copy};
 use super::{Operand, Problem, vector};
-use crate::cpu::conv::channels;
+use crate::cpu::conv::{channels, nine};
 use crate::cpu::simd::{Isa, MulAdd};
 
 /// One tile's work: which elements to read, and where the sums go.
@@ -69,6 +69,9 @@ pub struct Kernels<T: 'static> {
     pub(in crate::cpu) weigh: unsafe fn(&channels::Strip<T>),
     /// Products of pixels with pixels, channel by channel, added up.
     pub(in crate::cpu) correlate: unsafe fn(&channels::Pairs<T>),
+    /// Both for three by three taps.
+    pub(in crate::cpu) weigh_nine: unsafe fn(&nine::Patch<T>, &nine::Weights<T>, *const T, *mut T),
+    pub(in crate::cpu) correlate_nine: unsafe fn(&nine::Patch<T>, *const T, *mut T),
 }
 
 impl<T> Kernels<T> {
@@ -87,7 +90,7 @@ impl<T> Kernels<T> {
 const AHEAD: usize = 12;
 
 /// The bytes that a core takes in at a time.
-const CACHE_LINE: usize = 64;
+pub(in crate::cpu) const CACHE_LINE: usize = 64;
 
 /// The body of every microkernel.
 ///
@@ -294,8 +297,27 @@ macro_rules! kernels {
                 // SAFETY: as above.
                 unsafe { channels::correlate::<$Lane>(pairs) }
             }
-            let tiles = &[$([tile::<$height, 1>, tile::<$height, 2>]),*];
-            Kernels { lanes: <$Lane as Lane>::LANES, vectors: 2, tiles, copy: copied, vector, weigh, correlate }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn weigh_nine(patch: &nine::Patch<$T>, weights: &nine::Weights<$T>, base: *const $T, to: *mut $T) {
+                // SAFETY: as above.
+                unsafe { nine::weigh::<$Lane>(patch, weights, base, to) }
+            }
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn correlate_nine(patch: &nine::Patch<$T>, other: *const $T, sums: *mut $T) {
+                // SAFETY: as above.
+                unsafe { nine::correlate::<$Lane>(patch, other, sums) }
+            }
+            Kernels {
+                lanes: <$Lane as Lane>::LANES,
+                vectors: 2,
+                tiles: &[$([tile::<$height, 1>, tile::<$height, 2>]),*],
+                copy: copied,
+                vector,
+                weigh,
+                correlate,
+                weigh_nine,
+                correlate_nine,
+            }
         };
     };
 }
