@@ -103,7 +103,13 @@ crate::simd! {
     where [T: Real] {
         let channels = y.len() / columns.ends.len();
         for ((columns, y), places) in columns.each().zip(y.chunks_exact_mut(channels)).zip(places.chunks_exact_mut(channels)) {
-            if channels < LANES {
+            if let (&[top, bottom], &[left, right], LANES..) = (rows, columns, channels) {
+                let (top, bottom) = (top * width, bottom * width);
+                let pixels = [top + left, top + right, bottom + left, bottom + right];
+                for i in 0..channels.div_ceil(LANES) {
+                    largest_of_four::<T, LANES>(x, start(i, channels), pixels, y, places);
+                }
+            } else if channels < LANES {
                 for at in 0..channels {
                     largest_block::<T, 1>(x, at, [rows, columns], width, y, places);
                 }
@@ -120,7 +126,14 @@ crate::simd! {
     where [T: Real] {
         let channels = dx.len() / columns.ends.len();
         for ((here, columns), dx) in (here..).zip(columns.each()).zip(dx.chunks_exact_mut(channels)) {
-            if channels < LANES {
+            if let (&[row], &[column]) = (rows, columns) {
+                // Windows that share no pixels.
+                let place = (row * width + column) * channels;
+                let (dy, places) = (&dy[place..place + channels], &places[place..place + channels]);
+                for ((dx, &slope), &place) in dx.iter_mut().zip(dy).zip(places) {
+                    *dx = if place == here { slope } else { T::of(0.0) };
+                }
+            } else if channels < LANES {
                 for at in 0..channels {
                     chosen_block::<T, 1>(dy, places, here, at, [rows, columns], width, dx);
                 }
@@ -191,6 +204,24 @@ fn largest_block<T: Real, const N: usize>(
             (best, place) = larger(best, place, block(x, pixel, channels, at), pixel as i32);
         }
     }
+    y[at..at + N].copy_from_slice(&best);
+    places[at..at + N].copy_from_slice(&place);
+}
+
+/// [`largest_block`] of a window of four pixels.
+#[inline(always)]
+fn largest_of_four<T: Real, const N: usize>(
+    x: &[T],
+    at: usize,
+    [first, second, third, fourth]: [usize; 4],
+    y: &mut [T],
+    places: &mut [i32],
+) {
+    let channels = y.len();
+    let (best, place) = (*block(x, first, channels, at), [first as i32; N]);
+    let (best, place) = larger(best, place, block(x, second, channels, at), second as i32);
+    let (best, place) = larger(best, place, block(x, third, channels, at), third as i32);
+    let (best, place) = larger(best, place, block(x, fourth, channels, at), fourth as i32);
     y[at..at + N].copy_from_slice(&best);
     places[at..at + N].copy_from_slice(&place);
 }
