@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
-use super::lane::{Lane, Square};
+use super::lane::{Lane, Square, prefetch};
 use super::tile::Kernels;
 use super::{Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
@@ -30,7 +30,7 @@ impl<'a, T: Number> Rows<'a, T> {
         small: &'a mut Small<T>,
     ) -> Self {
         let near = match (p.a.row, p.a.col) {
-            (1, distance) | (distance, 1) => !competes::<T>(distance),
+            (1, distance) | (distance, 1) => !competes::<T>(distance, 2048),
             _ => false,
         };
         let direct = near && n <= 8 * kernels.width();
@@ -66,9 +66,10 @@ impl<'a, T: Number> Rows<'a, T> {
     }
 }
 
-/// Whether elements this far apart compete for the same few places of the first-level cache: a multiple of half a page.
-fn competes<T>(distance: isize) -> bool {
-    (distance.unsigned_abs() * size_of::<T>()).is_multiple_of(2048)
+/// Whether elements this far apart compete for the same few places of the first-level cache: whole steps of so many bytes, of
+/// half a page or a page.
+fn competes<T>(distance: isize, step: usize) -> bool {
+    (distance.unsigned_abs() * size_of::<T>()).is_multiple_of(step)
 }
 
 /// A block of `b` as panels: each as wide as the widest tile, row by row, the last one filled up with zeros.
@@ -91,7 +92,8 @@ impl<'a, T: Number> Panels<'a, T> {
         small: &'a mut Small<T>,
     ) -> Self {
         let width = kernels.width();
-        let few = if competes::<T>(p.b.row) { 1 } else { 10 };
+        // Rows whole pages apart compete for so few places that only some tiles gain by reading them there.
+        let few = if competes::<T>(p.b.row, 4096) { 5 } else { 10 };
         let direct = p.b.col == 1 && m <= few * kernels.height();
         let len = if !direct {
             steps.n.min(n.next_multiple_of(width)) * steps.k
@@ -201,6 +203,9 @@ pub(super) unsafe fn copy<V: Lane>(c: &Copied<V::Elem>) {
     }
 }
 
+/// Vectors before their turn at which memory is asked for them: those of the panels that come next.
+const AHEAD: usize = 4;
+
 /// Copies rows whose elements are neighbours; where their copies are far enough apart, the last vector is filled up with
 /// zeros.
 #[inline(always)]
@@ -212,6 +217,7 @@ unsafe fn copy_rows<V: Lane>(c: &Copied<V::Elem>) {
         unsafe {
             let (from, to) = (c.from.at(i, 0), c.to.add(i * c.distance));
             for v in 0..vectors {
+                prefetch(from.wrapping_add((v + AHEAD) * V::LANES));
                 V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
             }
             if rest > 0 {
