@@ -8,6 +8,8 @@ use crate::cpu::threads::Block;
 
 /// Columns whose sums are kept in registers while they are added up.
 pub const COLUMNS: usize = 32;
+const HALF: usize = COLUMNS / 2;
+const QUARTER: usize = COLUMNS / 4;
 
 /// Features of a piece of many rows, at most: their sums stay in the first-level cache.
 pub const SIDE: usize = 512;
@@ -47,7 +49,7 @@ fn fetch_block<T>(x: &[T], stride: usize, first: usize, at: usize) {
 }
 
 /// Adds the distances of some columns from numbers near their means, and the squares, to `sums`; the `first` rows tell
-/// which numbers. A few rows are added up in their own precision, many in double precision.
+/// which numbers. A few rows are added up in their own precision, many in double precision. Gives how many columns they are.
 #[inline(always)]
 fn add_moments<const FMA: bool, T: Real>(
     x: &[T],
@@ -56,7 +58,7 @@ fn add_moments<const FMA: bool, T: Real>(
     first: bool,
     near: &mut [T; SIDE],
     [sums, squares]: [&mut [f64]; 2],
-) {
+) -> usize {
     if first {
         let count = x.len().div_ceil(stride) as f64;
         let totals = column_sums(x, stride, (at, len), |_, x| x.wide());
@@ -75,6 +77,36 @@ fn add_moments<const FMA: bool, T: Real>(
     }
     sums[at..at + len].iter_mut().zip(sum).for_each(|(total, sum)| *total += sum.wide());
     squares[at..at + len].iter_mut().zip(square).for_each(|(total, square)| *total += square.wide());
+    len
+}
+
+/// Adds what [`multiply_columns`] wants of a few rows and of `len` columns, at most `COLUMNS`, from `at` on; gives how many they are.
+#[inline(always)]
+fn add_products<const FMA: bool, T: Real, F: After<T>>(
+    [x, dy]: [&[T]; 2],
+    stride: usize,
+    mean: &[T],
+    [factor, shift]: [&[T]; 2],
+    after: F,
+    (at, len): (usize, usize),
+    [sums, products]: [&mut [f64]; 2],
+) -> usize {
+    let [mut means, mut factors, mut shifts, mut sum, mut product] = [[T::of(0.0); COLUMNS]; 5];
+    means[..len].copy_from_slice(&mean[at..at + len]);
+    factors[..len].copy_from_slice(&factor[at..at + len]);
+    shifts[..len].copy_from_slice(&shift[at..at + len]);
+    for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
+        let (x, dy) = (&x[at..at + len], &dy[at..at + len]);
+        for i in 0..len {
+            let distance = x[i] - means[i];
+            let dy = after.back(mul_add::<FMA, T>(distance, factors[i], shifts[i]), dy[i]);
+            sum[i] = sum[i] + dy;
+            product[i] = mul_add::<FMA, T>(dy, distance, product[i]);
+        }
+    }
+    sums[at..at + len].iter_mut().zip(sum).for_each(|(total, sum)| *total += sum.wide());
+    products[at..at + len].iter_mut().zip(product).for_each(|(total, product)| *total += product.wide());
+    len
 }
 
 /// `x`, or 0 where rounding made it less. A NaN stays one, where a maximum would hide it.
@@ -96,16 +128,20 @@ crate::simd! {
         let [mean, squares] = moments;
         let count = x.len().div_ceil(stride);
         let (width, mut near) = (mean.len(), [T::of(0.0); SIDE]);
-        let whole = width - width % COLUMNS;
         for (i, few) in x.chunks(ROWS * stride).enumerate() {
-            for at in (0..whole).step_by(COLUMNS) {
+            let mut at = 0;
+            while at < width {
                 if far {
                     fetch_block(x, stride, (i + 1) * ROWS, at);
                 }
-                add_moments::<FMA, T>(few, stride, (at, COLUMNS), i == 0, &mut near, [&mut *mean, &mut *squares]);
-            }
-            if whole < width {
-                add_moments::<FMA, T>(few, stride, (whole, width - whole), i == 0, &mut near, [&mut *mean, &mut *squares]);
+                let totals = [&mut *mean, &mut *squares];
+                // A constant length keeps sums in registers.
+                at += match width - at {
+                    COLUMNS.. => add_moments::<FMA, T>(few, stride, (at, COLUMNS), i == 0, &mut near, totals),
+                    HALF.. => add_moments::<FMA, T>(few, stride, (at, HALF), i == 0, &mut near, totals),
+                    QUARTER.. => add_moments::<FMA, T>(few, stride, (at, QUARTER), i == 0, &mut near, totals),
+                    rest => add_moments::<FMA, T>(few, stride, (at, rest), i == 0, &mut near, totals),
+                };
             }
         }
         for ((mean, squares), near) in mean.iter_mut().zip(squares).zip(near) {
@@ -131,44 +167,24 @@ crate::simd! {
     pub fn multiply_columns<T, F>(
         data: [&[T]; 2], stride: usize, mean: &[T], line: [&[T]; 2], after: F, far: bool, totals: [&mut [f64]; 2],
     ) where [T: Real, F: After<T>] {
-        let ([x, dy], [factor, shift], [sums, products]) = (data, line, totals);
+        let ([x, dy], [sums, products]) = (data, totals);
         let width = sums.len();
-        let (mean, factor, shift, products) = (&mean[..width], &factor[..width], &shift[..width], &mut products[..width]);
         sums.fill(0.0);
         products.fill(0.0);
-        let whole = width - width % COLUMNS;
         for (i, (few_x, few_dy)) in x.chunks(ROWS * stride).zip(dy.chunks(ROWS * stride)).enumerate() {
-            for at in (0..whole).step_by(COLUMNS) {
+            let mut at = 0;
+            while at < width {
                 if far {
                     fetch_block(x, stride, (i + 1) * ROWS, at);
                     fetch_block(dy, stride, (i + 1) * ROWS, at);
                 }
-                let [mean, factor, shift] = [mean, factor, shift].map(|row| {
-                    let mut columns = [T::of(0.0); COLUMNS];
-                    columns.copy_from_slice(&row[at..at + COLUMNS]);
-                    columns
-                });
-                let [mut inner, mut outer] = [[T::of(0.0); COLUMNS]; 2];
-                for (x, dy) in few_x.chunks(stride).zip(few_dy.chunks(stride)) {
-                    let (x, dy) = (&x[at..at + COLUMNS], &dy[at..at + COLUMNS]);
-                    for i in 0..COLUMNS {
-                        let distance = x[i] - mean[i];
-                        let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]);
-                        outer[i] = outer[i] + dy;
-                        inner[i] = mul_add::<FMA, T>(dy, distance, inner[i]);
-                    }
-                }
-                sums[at..at + COLUMNS].iter_mut().zip(outer).for_each(|(sum, outer)| *sum += outer.wide());
-                products[at..at + COLUMNS].iter_mut().zip(inner).for_each(|(product, inner)| *product += inner.wide());
-            }
-            for (x, dy) in few_x.chunks(stride).zip(few_dy.chunks(stride)) {
-                let (x, dy) = (&x[..width], &dy[..width]);
-                for i in whole..width {
-                    let distance = x[i] - mean[i];
-                    let dy = after.back(mul_add::<FMA, T>(distance, factor[i], shift[i]), dy[i]).wide();
-                    sums[i] += dy;
-                    products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
-                }
+                let (data, totals) = ([few_x, few_dy], [&mut *sums, &mut *products]);
+                // A constant length keeps sums in registers.
+                at += match width - at {
+                    COLUMNS.. => add_products::<FMA, T, F>(data, stride, mean, line, after, (at, COLUMNS), totals),
+                    HALF.. => add_products::<FMA, T, F>(data, stride, mean, line, after, (at, HALF), totals),
+                    rest => add_products::<FMA, T, F>(data, stride, mean, line, after, (at, rest), totals),
+                };
             }
         }
     }
