@@ -35,6 +35,9 @@ const PIECE: usize = 2 * GRAIN;
 const LEAST: usize = 4096;
 const MOST: usize = 4;
 
+/// Many rows are cut into a multiple of so many pieces.
+const EVEN: usize = 4;
+
 /// Rows of some features that the first-level cache holds, together with their gradient.
 const LOW: usize = 128;
 
@@ -81,7 +84,10 @@ impl Shape {
             _ => SIDE,
         };
         let side = side.min(features);
-        ((PIECE / side).max(1), side)
+        // Four pieces, or eight, …, so that two threads, and four, have the same number of rows each.
+        let pieces = outer.div_ceil((PIECE / side).max(1));
+        let pieces = if pieces > 1 { pieces.next_multiple_of(EVEN) } else { 1 };
+        (outer.div_ceil(pieces).max(1), side)
     }
 
     /// Two sums for every feature over elements of `size` bytes: `part(rows, features, sums)` writes those of a piece, then
