@@ -159,7 +159,7 @@ mod x86 {
     /// Lanes of `std::arch`; `$mask` makes of a length what selects the first elements.
     macro_rules! x86_lane {
         ($Lane:ident, $T:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $stream:ident, $fma:ident,
-         $add:ident,         $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident) => {
+         $add:ident, $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident) => {
             // SAFETY of every block: the trait's contract, that the instruction set is there and pointers are good.
             impl Lane for $Lane {
                 type Elem = $T;

@@ -5,34 +5,13 @@ use smallvec::SmallVec;
 
 use super::Shape;
 use super::after::After;
-use super::columns::{COLUMNS, column_sums};
+use super::columns::{COLUMNS, HALF, column_sums, in_columns};
 use crate::backend::Normalize;
 use crate::cpu::copy::Dense;
 use crate::cpu::math::Real;
 use crate::cpu::simd::mul_add;
 use crate::cpu::threads::{Block, column_blocks, for_chunks};
 use crate::{Buffer, Element, View};
-
-/// Calls `$f` for 32 columns at a time, then for 16, then for the rest; a constant length keeps sums in registers.
-macro_rules! in_columns {
-    ($width:expr, |$at:ident, $len:ident| $body:expr) => {{
-        let (width, mut $at) = ($width, 0);
-        while width - $at >= COLUMNS {
-            let $len = COLUMNS;
-            $body;
-            $at += $len;
-        }
-        if width - $at >= COLUMNS / 2 {
-            let $len = COLUMNS / 2;
-            $body;
-            $at += $len;
-        }
-        if width > $at {
-            let $len = width - $at;
-            $body;
-        }
-    }};
-}
 
 crate::simd! {
     /// `y`, and the mean and the variance of each column of `x`, whose rows are `stride` apart.
@@ -41,7 +20,7 @@ crate::simd! {
     ) where [T: Real, F: After<T>] {
         let [mean, variance] = moments;
         let count = x.len().div_ceil(stride) as f64;
-        in_columns!(mean.len(), |at, len| {
+        in_columns!(mean.len(), [COLUMNS, HALF], |at, len| {
             let moments = [&mut *mean, &mut *variance];
             forward_columns::<FMA, T, F>(x, stride, y, rows, (epsilon, count), moments, (at, len), after)
         });
@@ -52,7 +31,7 @@ crate::simd! {
     ) where [T: Real, F: After<T>] {
         let [dgamma, dbeta] = grads;
         let count = data[0].len().div_ceil(stride) as f64;
-        in_columns!(dgamma.len(), |at, len| {
+        in_columns!(dgamma.len(), [COLUMNS, HALF], |at, len| {
             let grads = [&mut *dgamma, &mut *dbeta];
             backward_columns::<FMA, T, F>(data, stride, dx, rows, (epsilon, count), grads, (at, len), after)
         });

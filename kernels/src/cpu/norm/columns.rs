@@ -8,8 +8,27 @@ use crate::cpu::threads::Block;
 
 /// Columns whose sums are kept in registers while they are added up.
 pub const COLUMNS: usize = 32;
-const HALF: usize = COLUMNS / 2;
+/// Those of what is left over.
+pub const HALF: usize = COLUMNS / 2;
 const QUARTER: usize = COLUMNS / 4;
+
+/// Runs `$body` for as many columns at a time as each of the `$most` says, in order, then for the rest; a constant length keeps
+/// sums in registers.
+macro_rules! in_columns {
+    ($width:expr, [$($most:ident),*], |$at:ident, $len:ident| $body:expr) => {{
+        let (width, mut $at) = ($width, 0);
+        $(while width - $at >= $most {
+            let $len = $most;
+            $body;
+            $at += $len;
+        })*
+        if width > $at {
+            let $len = width - $at;
+            $body;
+        }
+    }};
+}
+pub(super) use in_columns;
 
 /// Features of a piece of many rows, at most: their sums stay in the first-level cache.
 pub const SIDE: usize = 512;
@@ -49,7 +68,7 @@ fn fetch_block<T>(x: &[T], stride: usize, first: usize, at: usize) {
 }
 
 /// Adds the distances of some columns from numbers near their means, and the squares, to `sums`; the `first` rows tell
-/// which numbers. A few rows are added up in their own precision, many in double precision. Gives how many columns they are.
+/// which numbers. A few rows are added up in their own precision, many in double precision.
 #[inline(always)]
 fn add_moments<const FMA: bool, T: Real>(
     x: &[T],
@@ -58,7 +77,7 @@ fn add_moments<const FMA: bool, T: Real>(
     first: bool,
     near: &mut [T; SIDE],
     [sums, squares]: [&mut [f64]; 2],
-) -> usize {
+) {
     if first {
         let count = x.len().div_ceil(stride) as f64;
         let totals = column_sums(x, stride, (at, len), |_, x| x.wide());
@@ -77,10 +96,9 @@ fn add_moments<const FMA: bool, T: Real>(
     }
     sums[at..at + len].iter_mut().zip(sum).for_each(|(total, sum)| *total += sum.wide());
     squares[at..at + len].iter_mut().zip(square).for_each(|(total, square)| *total += square.wide());
-    len
 }
 
-/// Adds what [`multiply_columns`] wants of a few rows and of `len` columns, at most `COLUMNS`, from `at` on; gives how many they are.
+/// Adds what [`multiply_columns`] wants of a few rows and of `len` columns, at most `COLUMNS`, from `at` on.
 #[inline(always)]
 fn add_products<const FMA: bool, T: Real, F: After<T>>(
     [x, dy]: [&[T]; 2],
@@ -90,7 +108,7 @@ fn add_products<const FMA: bool, T: Real, F: After<T>>(
     after: F,
     (at, len): (usize, usize),
     [sums, products]: [&mut [f64]; 2],
-) -> usize {
+) {
     let [mut means, mut factors, mut shifts, mut sum, mut product] = [[T::of(0.0); COLUMNS]; 5];
     means[..len].copy_from_slice(&mean[at..at + len]);
     factors[..len].copy_from_slice(&factor[at..at + len]);
@@ -106,7 +124,6 @@ fn add_products<const FMA: bool, T: Real, F: After<T>>(
     }
     sums[at..at + len].iter_mut().zip(sum).for_each(|(total, sum)| *total += sum.wide());
     products[at..at + len].iter_mut().zip(product).for_each(|(total, product)| *total += product.wide());
-    len
 }
 
 /// `x`, or 0 where rounding made it less. A NaN stays one, where a maximum would hide it.
@@ -127,22 +144,14 @@ crate::simd! {
     pub fn moments_of_columns<T>(x: &[T], stride: usize, far: bool, moments: [&mut [f64]; 2]) where [T: Real] {
         let [mean, squares] = moments;
         let count = x.len().div_ceil(stride);
-        let (width, mut near) = (mean.len(), [T::of(0.0); SIDE]);
+        let mut near = [T::of(0.0); SIDE];
         for (i, few) in x.chunks(ROWS * stride).enumerate() {
-            let mut at = 0;
-            while at < width {
+            in_columns!(mean.len(), [COLUMNS, HALF, QUARTER], |at, len| {
                 if far {
                     fetch_block(x, stride, (i + 1) * ROWS, at);
                 }
-                let totals = [&mut *mean, &mut *squares];
-                // A constant length keeps sums in registers.
-                at += match width - at {
-                    COLUMNS.. => add_moments::<FMA, T>(few, stride, (at, COLUMNS), i == 0, &mut near, totals),
-                    HALF.. => add_moments::<FMA, T>(few, stride, (at, HALF), i == 0, &mut near, totals),
-                    QUARTER.. => add_moments::<FMA, T>(few, stride, (at, QUARTER), i == 0, &mut near, totals),
-                    rest => add_moments::<FMA, T>(few, stride, (at, rest), i == 0, &mut near, totals),
-                };
-            }
+                add_moments::<FMA, T>(few, stride, (at, len), i == 0, &mut near, [&mut *mean, &mut *squares])
+            });
         }
         for ((mean, squares), near) in mean.iter_mut().zip(squares).zip(near) {
             let distance = *mean / count as f64;
@@ -168,24 +177,18 @@ crate::simd! {
         data: [&[T]; 2], stride: usize, mean: &[T], line: [&[T]; 2], after: F, far: bool, totals: [&mut [f64]; 2],
     ) where [T: Real, F: After<T>] {
         let ([x, dy], [sums, products]) = (data, totals);
-        let width = sums.len();
         sums.fill(0.0);
         products.fill(0.0);
         for (i, (few_x, few_dy)) in x.chunks(ROWS * stride).zip(dy.chunks(ROWS * stride)).enumerate() {
-            let mut at = 0;
-            while at < width {
+            // Blocks of eight would not become vectors here.
+            in_columns!(sums.len(), [COLUMNS, HALF], |at, len| {
                 if far {
                     fetch_block(x, stride, (i + 1) * ROWS, at);
                     fetch_block(dy, stride, (i + 1) * ROWS, at);
                 }
                 let (data, totals) = ([few_x, few_dy], [&mut *sums, &mut *products]);
-                // A constant length keeps sums in registers.
-                at += match width - at {
-                    COLUMNS.. => add_products::<FMA, T, F>(data, stride, mean, line, after, (at, COLUMNS), totals),
-                    HALF.. => add_products::<FMA, T, F>(data, stride, mean, line, after, (at, HALF), totals),
-                    rest => add_products::<FMA, T, F>(data, stride, mean, line, after, (at, rest), totals),
-                };
-            }
+                add_products::<FMA, T, F>(data, stride, mean, line, after, (at, len), totals)
+            });
         }
     }
     /// One over the root of each variance: what a feature is multiplied with, if its `gamma` is 1.
