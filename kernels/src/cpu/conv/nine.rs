@@ -209,6 +209,25 @@ macro_rules! for_columns {
     }};
 }
 
+/// Loads each pixel that some neighbouring results read, and runs `$body` for each of these, with the row and the number of the tap.
+macro_rules! for_taps {
+    ($patch:expr, $from:expr, [$taps:ident, $step:ident, $count:ident, $low:ident, $high:ident],
+     |$r:ident, $tap:ident, $pixel:ident, $i:ident| $body:expr) => {
+        for $r in 0..$taps {
+            let from = $from.wrapping_add($r * $patch.tap_row);
+            for place in $low..($count - 1) * $step + $high {
+                let $pixel = V::load(from.wrapping_add(place * $patch.channels));
+                for $i in 0..$count {
+                    if place >= $i * $step + $low && place < $i * $step + $high {
+                        let $tap = place - $i * $step;
+                        $body
+                    }
+                }
+            }
+        }
+    };
+}
+
 /// `to = base + sum of taps: weights * pixels`, for every result of a patch and every channel.
 ///
 /// # Safety
@@ -257,7 +276,6 @@ unsafe fn weigh_rows<V: Lane, const TAPS: usize, const STEP: usize>(
 
 /// `COUNT` neighbouring results, to which the taps `LOW..HIGH` of each row contribute.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
 unsafe fn weigh_results<
     V: Lane,
     const TAPS: usize,
@@ -274,17 +292,9 @@ unsafe fn weigh_results<
     let mut sums = [base; COUNT];
     // SAFETY: as for the caller.
     unsafe {
-        for r in 0..TAPS {
-            let from = from.wrapping_add(r * p.tap_row);
-            for place in LOW..(COUNT - 1) * STEP + HIGH {
-                let pixel = V::load(from.wrapping_add(place * p.channels));
-                for i in 0..COUNT {
-                    if place >= i * STEP + LOW && place < i * STEP + HIGH {
-                        sums[i] = w[r][place - i * STEP].mul_add(pixel, sums[i]);
-                    }
-                }
-            }
-        }
+        for_taps!(p, from, [TAPS, STEP, COUNT, LOW, HIGH], |r, tap, pixel, i| {
+            sums[i] = w[r][tap].mul_add(pixel, sums[i]);
+        });
     }
     fetch::<V, TAPS, STEP, COUNT>(p, from);
     sums
@@ -372,17 +382,9 @@ unsafe fn correlate_results<
                 prefetch(other.wrapping_add(p.rows * p.to_row + i * p.channels));
             }
         }
-        for r in 0..TAPS {
-            let from = from.wrapping_add(r * p.tap_row);
-            for place in LOW..(COUNT - 1) * STEP + HIGH {
-                let pixel = V::load(from.wrapping_add(place * p.channels));
-                for i in 0..COUNT {
-                    if place >= i * STEP + LOW && place < i * STEP + HIGH {
-                        w[r][place - i * STEP] = pixel.mul_add(others[i], w[r][place - i * STEP]);
-                    }
-                }
-            }
-        }
+        for_taps!(p, from, [TAPS, STEP, COUNT, LOW, HIGH], |r, tap, pixel, i| {
+            w[r][tap] = pixel.mul_add(others[i], w[r][tap]);
+        });
     }
     fetch::<V, TAPS, STEP, COUNT>(p, from);
 }
