@@ -159,7 +159,7 @@ pub fn conv2d(
         let (x, w, bias) = (Dense::<T>::new(x), Dense::<T>::new(w), bias.map(Dense::<T>::new));
         let bias = bias.as_ref().map(Dense::as_slice);
         T::activate(activation, &mut |then| {
-            let of = if pointwise::pays(&s) { pointwise::forward } else { taps::forward };
+            let of = if s.is_pointwise() { pointwise::forward } else { taps::forward };
             of(x.as_slice(), w.as_slice(), bias, &s, then, y.as_mut_slice());
         })?;
     });
@@ -184,7 +184,7 @@ pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, 
     with_number!("conv2d_grad_input", dy.dtype(), T => {
         let (dy, w) = (Dense::<T>::new(dy), Dense::<T>::new(w));
         let of = match () {
-            () if pointwise::pays(&s) => pointwise::grad_input::<T>,
+            () if s.is_pointwise() => pointwise::grad_input::<T>,
             () if s.has_few_channels() => fold::grad_input::<T>,
             () => taps::grad_input::<T>,
         };
@@ -211,7 +211,7 @@ pub fn conv2d_grad_weight(x: View, dy: View, kernel: [usize; 2], window: &Window
     }
     with_number!("conv2d_grad_weight", x.dtype(), T => {
         let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
-        let of = if pointwise::pays(&s) { pointwise::grad_weight::<T> } else { weight::grad_weight::<T> };
+        let of = if pointwise::pays_grad_weight(&s) { pointwise::grad_weight::<T> } else { weight::grad_weight::<T> };
         of(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice::<T>());
     });
     Ok(dw)

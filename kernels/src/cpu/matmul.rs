@@ -47,7 +47,7 @@ pub use self::calls::{Finish, Matrix, gemm, linear, matmul, matmul_into};
 use self::grid::Grid;
 pub(in crate::cpu) use self::long::add_parts;
 pub(in crate::cpu) use self::pack::Copied;
-pub(in crate::cpu) use self::tile::{CACHE_LINE, HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Tile};
+pub(in crate::cpu) use self::tile::{CACHE_LINE, EARLY, HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, SOON, Tile};
 use super::cache::caches;
 use super::simd::MulAdd;
 use super::threads;
@@ -204,7 +204,7 @@ struct Steps {
 impl Steps {
     /// Steps for a product of these sizes. Shares of the caches are those that measured best; they matter little, as long
     /// as each block leaves room for what streams past it.
-    fn new<T>(kernels: &Kernels<T>, m: usize, n: usize, k: usize) -> Self {
+    fn new<T>(kernels: &Kernels<T>, m: usize, n: usize, k: usize, finishes: bool) -> Self {
         let (caches, size) = (caches(), size_of::<T>());
         let even = |len: usize, most: usize, unit: usize| {
             let parts = len.div_ceil(most.max(unit)).max(1);
@@ -214,6 +214,7 @@ impl Steps {
         // fewer passes over `c`.
         let k = even(k, caches.l1 * 4 / 3 / (kernels.width() * size), 8);
         let most_rows = caches.l2 / 2 / (k * size);
+        let most_rows = if finishes { most_rows.min(caches.l2 / 2 / (n * size)) } else { most_rows };
         // With one block of `a`, a block of `b` is used once, so it had better still be in the second level then.
         let b_share = if m > most_rows { caches.l3 / 16 } else { caches.l2 / 4 };
         let m = even(m, most_rows, kernels.height());
@@ -227,7 +228,7 @@ impl Steps {
 /// # Safety
 /// As for [`products`].
 unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usize>, columns: Range<usize>) {
-    let steps = Steps::new(kernels, rows.len(), columns.len(), p.k);
+    let steps = Steps::new(kernels, rows.len(), columns.len(), p.k, p.then.is_some());
     let zeros = [T::default(); MAX_WIDTH];
     let (first_base, late_bias) = match p.bias {
         Some(bias) if p.starts_from_bias(p.k.div_ceil(steps.k)) => (bias, None),
@@ -257,14 +258,25 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                                 *row = a.wrapping_offset(i as isize * a_row);
                             }
                         }
+                        // Rows that are read where they lie arrive too late unless asked for: the next tile's, if there is no
+                        // gap between them.
+                        let (next_a, next_a_step) = match rows.len() {
+                            height if (a_row, a_step) == (k.len() as isize, 1) => {
+                                (first[height - 1].wrapping_add(k.len()), height)
+                            }
+                            _ => (a, 0),
+                        };
                         let tile = Tile {
                             k: k.len(),
                             runs: 1,
                             a: first.as_ptr(),
                             a_beside: a_row == 1,
                             a_step,
+                            next_a,
+                            next_a_step,
                             b: &b,
                             b_step,
+                            b_ahead: SOON,
                             c: p.c.at(rows.start, panel.start),
                             c_row: p.c.row,
                             c_col: p.c.col,

@@ -14,8 +14,8 @@ const FEW: usize = 1024;
 /// Pixels of a row, at most, where rows are put together.
 const ROW: usize = 512;
 
-/// Whether a convolution is such a product.
-pub fn pays(s: &Sizes) -> bool {
+/// Whether the gradient of the weights is such a product, rather than `weight`'s.
+pub fn pays_grad_weight(s: &Sizes) -> bool {
     s.is_pointwise() && s.outputs() <= FEW
 }
 

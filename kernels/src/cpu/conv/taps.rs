@@ -13,7 +13,7 @@ use super::{Image, Sizes, padded};
 use crate::Buffer;
 use crate::buffer::scratch::Scratch;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{Copied, Kernels, MAX_HEIGHT, MAX_WIDTH, Number, Operand, Then, Tile, heights, ranges};
+use crate::cpu::matmul::{Copied, Kernels, MAX_HEIGHT, MAX_WIDTH, Number, Operand, SOON, Then, Tile, heights, ranges};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -191,8 +191,11 @@ impl<'a, T: Number> Sums<'a, T> {
                 a: runs.as_ptr(),
                 a_beside: false,
                 a_step: 1,
+                next_a: zeros.as_ptr(),
+                next_a_step: 0,
                 b: b.as_ptr(),
                 b_step: kernels.width() as isize,
+                b_ahead: SOON,
                 c: to.wrapping_add(panel.start * self.to.channel),
                 c_row: to_row as isize,
                 c_col: self.to.channel as isize,

@@ -12,9 +12,10 @@ use smallvec::SmallVec;
 use super::{Image, Sizes, padded, pointwise};
 use crate::Buffer;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{Copied, Kernels, MAX_WIDTH, Number, Operand, Tile, add_parts, heights, ranges};
+use crate::cpu::matmul::{Copied, EARLY, Kernels, MAX_WIDTH, Number, Operand, SOON, Tile, add_parts, heights, ranges};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
+use crate::cpu::stream;
 use crate::cpu::threads::GRAIN;
 
 /// A sum over rows of pixels, cut into parts.
@@ -191,8 +192,11 @@ impl<T: Number> Product<'_, T> {
             a: a.as_ptr(),
             a_beside: beside,
             a_step: (width.stride * self.x.pixel) as isize,
+            next_a: zeros.as_ptr(),
+            next_a_step: 0,
             b: b.as_ptr(),
             b_step: self.dy_pixel as isize,
+            b_ahead: if stream::is_far(size_of_val(self.dy)) { EARLY } else { SOON },
             c,
             c_row,
             c_col: 1,

@@ -24,7 +24,7 @@ use super::weight::Parts;
 use super::{Sizes, extent};
 use crate::buffer::scratch::Scratch;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Operand, Then, Tile, heights, ranges};
+use crate::cpu::matmul::{HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Operand, SOON, Then, Tile, heights, ranges};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::threads::for_tasks;
@@ -190,8 +190,11 @@ unsafe fn multiply(points: &Points, weights: &Weights, point: usize, rows: usize
                 a: first.as_ptr(),
                 a_beside: false,
                 a_step: 1,
+                next_a: first[0],
+                next_a_step: 0,
                 b: &b,
                 b_step: width as isize,
+                b_ahead: SOON,
                 c: c[rows.start * row + panel.start..].as_mut_ptr(),
                 c_row: row as isize,
                 c_col: 1,
@@ -344,8 +347,11 @@ unsafe fn correlate([x, dy]: &[Points; 2], point: usize, squares: usize, adds: b
                 a: &a,
                 a_beside: true,
                 a_step: x.row as isize,
+                next_a: a,
+                next_a_step: 0,
                 b: &b,
                 b_step: columns as isize,
+                b_ahead: SOON,
                 c,
                 c_row: columns as isize,
                 c_col: 1,

@@ -195,7 +195,8 @@ impl Activate for f32 {
     fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, f32>>)) -> Result<()> {
         match activation {
             None => f(None),
-            Some(Unary::Relu) => f(Some(&|y: &mut [f32]| rectify(y))),
+            Some(Unary::Relu) => f(Some(&|y: &mut [f32]| rectify(y, f32::INFINITY))),
+            Some(Unary::Relu6) => f(Some(&|y: &mut [f32]| rectify(y, 6.0))),
             Some(op) => unary::with_row(op, &mut |_, row| {
                 f(Some(&|y: &mut [f32]| {
                     // The table's functions write elsewhere than they read, so they read a copy in the first-level cache.
@@ -214,9 +215,10 @@ impl Activate for f32 {
 
 crate::simd! {
     /// ReLU as in the table, but in place: the most usual activation costs less than the copy that others need.
-    fn rectify(y: &mut [f32]) {
+    fn rectify(y: &mut [f32], most: f32) {
         for y in y {
-            *y = if *y < 0.0 { 0.0 } else { *y };
+            let positive = if *y < 0.0 { 0.0 } else { *y };
+            *y = if positive > most { most } else { positive };
         }
     }
 }

@@ -34,9 +34,14 @@ pub(in crate::cpu) struct Tile<T> {
     pub a_beside: bool,
     /// The distance of elements of `a` along `k`.
     pub a_step: isize,
+    /// What the next tile reads of `a`, a stretch of neighbours that is asked for meanwhile, and how many at each step.
+    pub next_a: *const T,
+    pub next_a_step: usize,
     /// For each run, its first row of `b`, whose elements are neighbours; and the distance of rows.
     pub b: *const *const T,
     pub b_step: isize,
+    /// How many steps before its use a row of `b` is asked for: [`SOON`] or [`EARLY`].
+    pub b_ahead: usize,
     /// Element `(0, 0)` of `c`, and the distances to the next row and the next column.
     pub c: *mut T,
     pub c_row: isize,
@@ -86,8 +91,14 @@ impl<T> Kernels<T> {
     }
 }
 
-/// How many steps before its use a row of `b` is asked for.
-const AHEAD: usize = 12;
+/// How many steps ahead to ask for rows of `b` that are in the second-level cache or the third.
+pub(in crate::cpu) const SOON: usize = 12;
+
+/// The same for rows that are in memory, some thousand cycles away when both cores read.
+pub(in crate::cpu) const EARLY: usize = 64;
+
+/// Steps of a sum that is done before memory answers.
+const SHORT: usize = 32;
 
 /// The bytes that a core takes in at a time.
 pub(in crate::cpu) const CACHE_LINE: usize = 64;
@@ -107,11 +118,13 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
         let mut row = [zero; W];
         // While the first rows of `b` are used, the rows of `c` are asked for, one at each step, since a core waits for some
         // ten lines at a time; afterwards the rows of `b` that come next.
-        let (mut rows_of_c, mut c) = (if t.c_col == 1 { H } else { 0 }, t.c.cast_const());
+        // A short sum is written before they are there, so that it asks for the next tile's.
+        let c_ahead = if t.k <= SHORT { H as isize * t.c_row } else { 0 };
+        let (mut rows_of_c, mut c) = (if t.c_col == 1 { H } else { 0 }, t.c.cast_const().wrapping_offset(c_ahead));
         for run in 0..t.runs {
             let mut b = *t.b.add(run);
             let asked = rows_of_c.min(t.k);
-            let b_ahead = b.wrapping_offset((asked + AHEAD) as isize * t.b_step);
+            let b_ahead = b.wrapping_offset((asked + t.b_ahead) as isize * t.b_step);
             let parts = [(asked, c, t.c_row), (t.k - asked, b_ahead, t.b_step)];
             if t.a_beside {
                 let mut a = *t.a.add(run);
@@ -136,7 +149,7 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
                 }
             } else {
                 let rows = t.a.add(run * H);
-                let mut p = 0;
+                let (mut p, mut next_a) = (0, t.next_a);
                 for (steps, mut soon, distance) in parts {
                     for _ in 0..steps {
                         for v in 0..W {
@@ -155,6 +168,8 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
                                 sums[i][v] = x.mul_add(row[v], sums[i][v]);
                             }
                         }
+                        prefetch(next_a);
+                        next_a = next_a.wrapping_add(t.next_a_step);
                         p += t.a_step;
                         b = b.wrapping_offset(t.b_step);
                         soon = soon.wrapping_offset(distance);
