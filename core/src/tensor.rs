@@ -318,6 +318,11 @@ impl Tensor {
         Self { node: None, ..self.clone() }
     }
 
+    /// Whether both are handles on the same elements, which cannot change while one of them is held.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer) && self.layout == other.layout
+    }
+
     /// Whether gradients flow through this tensor.
     pub fn is_tracked(&self) -> bool {
         self.node.is_some()

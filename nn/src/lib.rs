@@ -7,6 +7,7 @@ pub mod init;
 pub mod interop;
 pub mod layers;
 pub mod loss;
+mod memo;
 pub mod metrics;
 pub mod models;
 pub mod module;

@@ -3,6 +3,7 @@
 use gradus_core::kernels::Unary;
 use gradus_core::{DType, Device, Tensor};
 
+use crate::memo::Memo;
 use crate::{Ctx, Error, Module, Param, Result};
 
 /// How a [`BatchNorm`] layer works.
@@ -52,6 +53,7 @@ pub struct BatchNorm {
     beta: Option<Param>,
     moving_mean: Param,
     moving_variance: Param,
+    scale: Memo,
 }
 
 impl BatchNorm {
@@ -64,6 +66,7 @@ impl BatchNorm {
             beta: options.center.then(|| Param::weight("beta", zeros.clone())),
             moving_mean: Param::state("moving_mean", zeros),
             moving_variance: Param::state("moving_variance", ones),
+            scale: Memo::default(),
             options,
         })
     }
@@ -196,17 +199,17 @@ impl Module for BatchNorm {
         if (ctx.training && !self.keeps_averages()) || self.options.axis != -1 {
             return Ok(None);
         }
-        let root = self.moving_variance.value().add_scalar(self.options.epsilon)?.rsqrt()?;
-        let factor = match &self.gamma {
-            Some(gamma) => gamma.value().mul(&root)?,
-            None => root,
-        };
-        let shift = self.moving_mean.value().mul(&factor)?.neg()?;
-        let shift = match &self.beta {
-            Some(beta) => beta.value().add(&shift)?,
-            None => shift,
-        };
-        Ok(Some([factor, shift]))
+        let [mean, variance] = [&self.moving_mean, &self.moving_variance].map(Param::value);
+        let [gamma, beta] = [&self.gamma, &self.beta].map(|param| param.as_ref().map(Param::value));
+        let from: Vec<&Tensor> = [&mean, &variance].into_iter().chain(&gamma).chain(&beta).collect();
+        let scale = self.scale.of(&from, || {
+            let root = variance.add_scalar(self.options.epsilon)?.rsqrt()?;
+            let factor = gamma.as_ref().map_or(Ok(root.clone()), |gamma| gamma.mul(&root))?;
+            let shift = mean.mul(&factor)?.neg()?;
+            let shift = beta.as_ref().map_or(Ok(shift.clone()), |beta| beta.add(&shift))?;
+            Ok([factor, shift])
+        })?;
+        Ok(Some(scale))
     }
 
     fn as_batch_norm(&self) -> Option<&BatchNorm> {

@@ -7,6 +7,7 @@ use gradus_core::{RandomKey, Tensor};
 use super::window::image;
 use super::{Activation, Sliding};
 use crate::init::{Fans, Init};
+use crate::memo::Memo;
 use crate::{Ctx, Error, Module, Param, Result};
 
 /// What a convolution is made of.
@@ -68,6 +69,7 @@ pub(super) struct Filters {
     pub(super) kernel: Param,
     pub(super) bias: Option<Param>,
     pub(super) activation: Activation,
+    scaled: Memo,
 }
 
 impl Filters {
@@ -82,6 +84,7 @@ impl Filters {
             kernel: Param::weight("kernel", options.kernel_init.sample(kernel, fans, key.named("kernel"))?),
             bias: options.bias.then(bias).transpose()?,
             activation: options.activation.clone(),
+            scaled: Memo::default(),
         })
     }
 
@@ -114,11 +117,15 @@ impl Filters {
         if is_wanted(&[&factor, &shift]) {
             return Ok(None);
         }
-        let shift = match &bias {
-            Some(bias) => bias.mul(&factor)?.add(&shift)?,
-            None => shift,
-        };
-        Ok(Some([kernel.mul(&factor)?, shift]))
+        let from: Vec<&Tensor> = [kernel, &factor, &shift].into_iter().chain(&bias).collect();
+        let scaled = self.scaled.of(&from, || {
+            let shift = match &bias {
+                Some(bias) => bias.mul(&factor)?.add(&shift)?,
+                None => shift.clone(),
+            };
+            Ok([kernel.mul(&factor)?, shift])
+        })?;
+        Ok(Some(scaled))
     }
 
     /// Adds the bias to `sums`.

@@ -1,6 +1,6 @@
 //! What it saves to freeze layers: counted and measured.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Trainer;
 use crate::Result;
@@ -11,8 +11,17 @@ use crate::models::Model;
 use crate::module::Ctx;
 use crate::spec::Recipe;
 
-/// How many steps of each model are timed.
+/// How many steps of each model are timed, at most.
 const STEPS: usize = 31;
+
+/// How many are timed however long they take.
+const LEAST: usize = 3;
+
+/// How long more than these may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Steps that take memory and wake threads; they do not count.
+const WARM_UP: usize = 2;
 
 /// What a step costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,19 +57,22 @@ impl Saving {
         }
         let mut trainers = [Trainer::of(recipe, &frozen), Trainer::of(recipe, &whole)];
         let mut seconds = [Vec::new(), Vec::new()];
-        // The first steps take memory and wake threads; they do not count.
-        for step in 0..STEPS + 3 {
+        let all_began = Instant::now();
+        for step in 0..WARM_UP + STEPS {
+            if step >= WARM_UP + LEAST && all_began.elapsed() > PATIENCE {
+                break;
+            }
             for (trainer, seconds) in trainers.iter_mut().zip(&mut seconds) {
                 let began = Instant::now();
                 trainer.step(batch)?;
-                if step >= 3 {
+                if step >= WARM_UP {
                     seconds.push(began.elapsed().as_secs_f64());
                 }
             }
         }
         let [frozen_seconds, whole_seconds] = seconds.map(|mut seconds| {
             seconds.sort_by(f64::total_cmp);
-            seconds[STEPS / 2]
+            seconds[seconds.len() / 2]
         });
         let cost = |model: &Model, seconds| -> Result<StepCost> {
             let kept_bytes = kept_bytes(recipe, model, batch)?;
