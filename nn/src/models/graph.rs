@@ -50,7 +50,7 @@ pub(super) enum Start<'a> {
 }
 
 /// Sees the name of a layer and its result.
-type See<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Result<()>;
+pub(super) type See<'a> = &'a mut dyn FnMut(&str, &Tensor) -> Result<()>;
 
 /// A value and what makes it.
 #[derive(Debug)]
@@ -284,13 +284,29 @@ impl Graph {
     }
 
     /// Computes the values up to the place `end`, and gives the last of them. Where nobody looks at the others, layers may be computed
-    /// together.
-    fn walk(&self, start: Start<'_>, end: usize, ctx: &Ctx, mut see: Option<See<'_>>) -> Result<(Tensor, Activation)> {
-        let mut values: Vec<Option<Tensor>> = match start {
-            Start::Inputs(inputs) => {
-                self.check_inputs(inputs)?;
-                inputs.iter().map(|&input| Some(input.clone())).collect()
+    /// together, and the first of them in parts.
+    fn walk(&self, start: Start<'_>, end: usize, ctx: &Ctx, see: Option<See<'_>>) -> Result<(Tensor, Activation)> {
+        if let Start::Inputs(inputs) = start {
+            self.check_inputs(inputs)?;
+            if see.is_none()
+                && let Some((place, value)) = self.first_in_parts(inputs, end, ctx)?
+            {
+                return self.pass(Start::Behind(place, &value), end, ctx, see);
             }
+        }
+        self.pass(start, end, ctx, see)
+    }
+
+    /// [`Graph::walk`] with the whole batch, whose shape was checked, at each layer.
+    pub(super) fn pass(
+        &self,
+        start: Start<'_>,
+        end: usize,
+        ctx: &Ctx,
+        mut see: Option<See<'_>>,
+    ) -> Result<(Tensor, Activation)> {
+        let mut values: Vec<Option<Tensor>> = match start {
+            Start::Inputs(inputs) => inputs.iter().map(|&input| Some(input.clone())).collect(),
             // Nothing behind reads anything in front but this.
             Start::Behind(place, value) => (0..=place).map(|at| (at == place).then(|| value.clone())).collect(),
         };

@@ -6,6 +6,7 @@ mod cost;
 pub mod graph;
 mod mobilenet;
 pub mod model;
+mod parts;
 pub mod sequential;
 mod stem;
 mod transfer;
