@@ -48,17 +48,15 @@ impl Image<'_> {
     pub fn pixels<const N: usize>(&self, [n, row, column]: [usize; 3]) -> [[*const f32; N]; N] {
         let [height, width] = self.sizes;
         let (top, left) = (row as isize - self.before[0], column as isize - self.before[1]);
+        let inside: [bool; N] = std::array::from_fn(|j| (0..width as isize).contains(&(left + j as isize)));
         let mut pixels = [[self.zeros.as_ptr(); N]; N];
         for (i, pixels) in pixels.iter_mut().enumerate() {
             let row = top + i as isize;
-            if row < 0 || row >= height as isize {
-                continue;
-            }
-            let start = (n * height + row as usize) * width;
-            for (j, pixel) in pixels.iter_mut().enumerate() {
-                let column = left + j as isize;
-                if column >= 0 && column < width as isize {
-                    *pixel = self.data[(start + column as usize) * self.channels..].as_ptr();
+            if (0..height as isize).contains(&row) {
+                let start = (n * height + row as usize) as isize * width as isize + left;
+                let start = self.data.as_ptr().wrapping_offset(start * self.channels as isize);
+                for (j, (pixel, inside)) in pixels.iter_mut().zip(inside).enumerate() {
+                    *pixel = if inside { start.wrapping_add(j * self.channels) } else { *pixel };
                 }
             }
         }

@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m512};
+use std::mem::MaybeUninit;
 
 use crate::cpu::matmul::lane::Lane;
 use crate::cpu::simd::Isa;
@@ -188,7 +189,8 @@ unsafe fn transform<V: Lane<Elem = f32>, F: Along<N, M>, const N: usize, const M
     unsafe {
         for at in (0..s.len).step_by(V::LANES) {
             let len = (s.len - at).min(V::LANES);
-            let mut columns = [[V::splat(0.0); N]; M];
+            // Written before it is read; to fill it first would take as long as to write it.
+            let mut columns = [[MaybeUninit::<V>::uninit(); N]; M];
             for j in 0..N {
                 let mut x = [V::splat(0.0); N];
                 for i in 0..N {
@@ -197,12 +199,12 @@ unsafe fn transform<V: Lane<Elem = f32>, F: Along<N, M>, const N: usize, const M
                 }
                 let y = F::apply(x);
                 for i in 0..M {
-                    columns[i][j] = y[i];
+                    columns[i][j].write(y[i]);
                 }
             }
             let base = if s.base.is_null() { V::splat(0.0) } else { V::load_first(s.base.add(at), len) };
             for i in 0..M {
-                let mut y = F::apply(columns[i]);
+                let mut y = F::apply(columns[i].map(|x| x.assume_init()));
                 for j in 0..M {
                     if !s.base.is_null() {
                         y[j] = y[j].add(base);
