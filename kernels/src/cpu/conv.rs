@@ -12,8 +12,7 @@
 //! - `winograd` computes all three with a quarter of the products, where kernels are 3 x 3 and channels not few.
 //! - `depthwise` has filters of one channel, which are no product of matrices; its kernels are `channels` and, for three by
 //!   three taps, `nine`.
-//! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands; `pointwise` hands it to `matmul` where pixels are
-//!   few.
+//! - A kernel of 1 x 1 has one tap, and is a product of matrices as it stands; `pointwise` hands it to `matmul`.
 
 pub(in crate::cpu) mod channels;
 mod depthwise;

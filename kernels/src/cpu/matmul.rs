@@ -19,7 +19,8 @@
 //! product of few rows or columns, as a small batch makes them, the operands are read where they are.
 //!
 //! What the caches hold must also arrive in time. While the microkernel works on the first rows of `b`, it asks for the rows
-//! of `c` that it will write, and then for the rows of `b` that come next. When it writes its sums, the result's scale, its
+//! of `c` that it will write, and then for the rows of `b` that come next; and where it reads rows of `a` that were not packed,
+//! for those of the next tile. When it writes its sums, the result's scale, its
 //! bias or what `c` held before are put in on the way, and a function of the finished elements, an activation, runs over
 //! each block of `c` as soon as its last sum is there (`complete`).
 //!
@@ -203,7 +204,8 @@ struct Steps {
 
 impl Steps {
     /// Steps for a product of these sizes. Shares of the caches are those that measured best; they matter little, as long
-    /// as each block leaves room for what streams past it.
+    /// as each block leaves room for what streams past it. A block of `c` that `finishes`, of which something is made when its
+    /// sums are there, had better still be in the second level then.
     fn new<T>(kernels: &Kernels<T>, m: usize, n: usize, k: usize, finishes: bool) -> Self {
         let (caches, size) = (caches(), size_of::<T>());
         let even = |len: usize, most: usize, unit: usize| {

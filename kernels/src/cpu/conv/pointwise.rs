@@ -1,8 +1,8 @@
-//! Kernels of 1 x 1 over few pixels, as in the last layers of a network: products of matrices, as they stand.
+//! Kernels of 1 x 1: products of matrices, as they stand.
 //!
-//! Images of 1 x 1 to 4 x 4 with hundreds of channels have more weights than pixels. `taps` and `weight` cut the work between
-//! rows of pixels, which then make flat tiles and short runs, and have to read all weights for each; a product of matrices
-//! is cut between filters as well.
+//! The gradient of the weights is one with a long sum and a small result. Over many pixels `weight` cuts that sum between rows of
+//! pixels. Images of 1 x 1 to 4 x 4 with hundreds of channels have more weights than pixels: sums would be short, and all
+//! weights written for each; a product of matrices is cut between filters as well.
 
 use super::Sizes;
 use crate::cpu::matmul::{Finish, Matrix, Number, Then, gemm};

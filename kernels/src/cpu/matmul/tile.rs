@@ -119,7 +119,7 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
         // While the first rows of `b` are used, the rows of `c` are asked for, one at each step, since a core waits for some
         // ten lines at a time; afterwards the rows of `b` that come next.
         // A short sum is written before they are there, so that it asks for the next tile's.
-        let c_ahead = if t.k <= SHORT { H as isize * t.c_row } else { 0 };
+        let c_ahead = if t.runs * t.k <= SHORT { H as isize * t.c_row } else { 0 };
         let (mut rows_of_c, mut c) = (if t.c_col == 1 { H } else { 0 }, t.c.cast_const().wrapping_offset(c_ahead));
         for run in 0..t.runs {
             let mut b = *t.b.add(run);
