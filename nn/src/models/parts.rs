@@ -60,10 +60,9 @@ impl Graph {
                 let multiplies = layer.multiply_adds(&self.nodes()[*from].shape) > 0;
                 (weights, works) = (weights + count, works | multiplies);
                 // A norm or a function belongs to the layer before it.
-                if (trained && is_recording())
-                    || !(layer.is_steady() || !ctx.training)
-                    || (multiplies && weights > most)
-                {
+                let learns = trained && is_recording();
+                let looks_around = ctx.training && !layer.is_steady();
+                if learns || looks_around || (multiplies && weights > most) {
                     break;
                 }
             }
