@@ -204,8 +204,7 @@ struct Steps {
 
 impl Steps {
     /// Steps for a product of these sizes. Shares of the caches are those that measured best; they matter little, as long
-    /// as each block leaves room for what streams past it. A block of `c` that `finishes`, of which something is made when its
-    /// sums are there, had better still be in the second level then.
+    /// as each block leaves room for what streams past it.
     fn new<T>(kernels: &Kernels<T>, m: usize, n: usize, k: usize, finishes: bool) -> Self {
         let (caches, size) = (caches(), size_of::<T>());
         let even = |len: usize, most: usize, unit: usize| {
@@ -216,7 +215,10 @@ impl Steps {
         // fewer passes over `c`.
         let k = even(k, caches.l1 * 4 / 3 / (kernels.width() * size), 8);
         let most_rows = caches.l2 / 2 / (k * size);
-        let most_rows = if finishes { most_rows.min(caches.l2 / 2 / (n * size)) } else { most_rows };
+        // If something is made of the sums when they are there, they had better still be in the second level; but not at the
+        // price of fetching a large `b` more often.
+        let near = finishes && k * n * size <= caches.l2 / 2;
+        let most_rows = if near { most_rows.min(caches.l2 / 2 / (n * size)) } else { most_rows };
         // With one block of `a`, a block of `b` is used once, so it had better still be in the second level then.
         let b_share = if m > most_rows { caches.l3 / 16 } else { caches.l2 / 4 };
         let m = even(m, most_rows, kernels.height());

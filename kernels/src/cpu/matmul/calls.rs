@@ -214,7 +214,8 @@ impl Activate for f32 {
 }
 
 crate::simd! {
-    /// ReLU as in the table, but in place: the most usual activation costs less than the copy that others need.
+    /// ReLU, and ReLU6 with its `most`, as in the table, but in place: the most usual activations cost less than the copy that
+    /// others need.
     fn rectify(y: &mut [f32], most: f32) {
         for y in y {
             let positive = if *y < 0.0 { 0.0 } else { *y };
