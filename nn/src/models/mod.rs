@@ -8,6 +8,7 @@ mod mobilenet;
 pub mod model;
 mod parts;
 pub mod sequential;
+mod stages;
 mod stem;
 mod transfer;
 

@@ -12,7 +12,6 @@ use crate::core::grad::is_recording;
 use crate::core::kernels::cpu::{cache, threads};
 use crate::core::{Device, Tensor, no_grad};
 use crate::module::Ctx;
-use crate::spec::catalog::Piece;
 
 /// Where such layers end, and how much they have to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,32 +45,22 @@ impl Graph {
 
     /// The first layers with no more than so many weights, up to the smallest value that they make.
     fn first(&self, end: usize, most: usize, ctx: &Ctx) -> Option<First> {
-        let (mut weights, mut largest, mut last_read, mut works) = (0, 0, 0, false);
+        let (mut weights, mut largest, mut works) = (0, 0, false);
         let mut best: Option<First> = None;
         // The last layer may leave its function to the loss.
-        let end = end.min(self.nodes().len().saturating_sub(1));
-        for (place, node) in self.nodes()[..end].iter().enumerate() {
-            if let (Some(Piece::Layer(layer)), [from, ..]) = (&node.piece, node.from.as_slice()) {
-                let (mut trained, mut count) = (false, 0);
-                layer.params(&mut |_, param| {
-                    trained |= param.trainable();
-                    count += param.len();
-                });
-                let multiplies = layer.multiply_adds(&self.nodes()[*from].shape) > 0;
-                (weights, works) = (weights + count, works | multiplies);
-                // A norm or a function belongs to the layer before it.
-                let learns = trained && is_recording();
-                let looks_around = ctx.training && !layer.is_steady();
-                if learns || looks_around || (multiplies && weights > most) {
-                    break;
-                }
+        for stage in self.stages().take(end).take_while(|stage| !stage.is_last) {
+            let multiplies = stage.multiply_adds > 0;
+            (weights, works) = (weights + stage.weights, works | multiplies);
+            let learns = stage.trained && is_recording();
+            let varies = ctx.training && !stage.is_steady;
+            // A norm or a function belongs to the layer before it, whatever it weighs.
+            if learns || varies || (multiplies && weights > most) {
+                break;
             }
-            let numbers = node.shape.iter().product();
-            largest = largest.max(numbers);
-            if works && last_read <= place && best.is_none_or(|best| numbers <= best.numbers) {
-                best = Some(First { place, numbers, largest });
+            largest = largest.max(stage.numbers);
+            if works && stage.is_closed && best.is_none_or(|best| stage.numbers <= best.numbers) {
+                best = Some(First { place: stage.place, numbers: stage.numbers, largest });
             }
-            last_read = last_read.max(node.last_use);
         }
         best
     }

@@ -6,7 +6,6 @@ use crate::Result;
 use crate::core::Tensor;
 use crate::layers::Activation;
 use crate::module::Ctx;
-use crate::spec::catalog::Piece;
 
 /// The beginning of a model up to a layer, of which nothing is trained, drawn or remembered. The rest of the model reads nothing of
 /// it but the last layer's result.
@@ -25,29 +24,17 @@ pub struct Stem {
 impl Model {
     /// The stems that take products with weights to compute, the shortest first; none if the first such layer is trained.
     pub fn stems(&self) -> Vec<Stem> {
-        let nodes = self.graph.nodes();
-        let (mut stems, mut multiply_adds, mut last_read) = (Vec::new(), 0, 0);
-        for (place, node) in nodes.iter().enumerate() {
-            let is_steady = match &node.piece {
-                Some(Piece::Layer(layer)) => {
-                    let mut trained = false;
-                    layer.params(&mut |_, param| trained |= param.trainable());
-                    layer.is_steady() && !trained
-                }
-                Some(Piece::Merge(_)) | None => true,
-            };
-            // A penalty on a result belongs to the loss of every step.
-            if !is_steady || node.regularizer.is_some() || place + 1 == nodes.len() {
+        let (mut stems, mut multiply_adds) = (Vec::new(), 0);
+        for stage in self.graph.stages() {
+            // A penalty on a result belongs to the loss of every stage.
+            if stage.trained || !stage.is_steady || stage.node.regularizer.is_some() || stage.is_last {
                 break;
             }
-            if let (Some(Piece::Layer(layer)), [from, ..]) = (&node.piece, node.from.as_slice()) {
-                multiply_adds += layer.multiply_adds(&nodes[*from].shape);
+            multiply_adds += stage.multiply_adds;
+            if stage.is_closed && multiply_adds > 0 {
+                let (layer, numbers) = (stage.node.name.clone(), stage.numbers);
+                stems.push(Stem { place: stage.place, layer, numbers, multiply_adds });
             }
-            if last_read <= place && multiply_adds > 0 {
-                let numbers = node.shape.iter().product();
-                stems.push(Stem { place, layer: node.name.clone(), numbers, multiply_adds });
-            }
-            last_read = last_read.max(node.last_use);
         }
         stems
     }
