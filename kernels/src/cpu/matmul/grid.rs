@@ -33,8 +33,9 @@ impl Split {
 }
 
 impl Grid {
-    /// Multiply-adds that pay for handing a part to another thread: some four microseconds, as long as that takes.
-    const GRAIN: usize = 1 << 18;
+    /// Multiply-adds that pay for handing a part to another thread, which takes some tenths of a microsecond where a worker is awake:
+    /// one or two microseconds.
+    const GRAIN: usize = 1 << 17;
 
     /// As many parts as there are threads, or as many as are worth a thread's while: a few large parts, since each packs
     /// its own blocks.
