@@ -61,7 +61,14 @@ pub fn update(mut steps: Vec<Step<'_>>) -> Result<()> {
     Ok(backend.update(&mut moving)?)
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    /// A step of a running mean: `mean = momentum * mean + (1 - momentum) * value`.
+    pub fn following(mean: &'a mut Tensor, value: &'a Tensor, momentum: f64) -> Self {
+        let adjust = Adjust { keep: momentum, ..Adjust::NOTHING };
+        let rule = Rule::Descend { rate: momentum - 1.0 };
+        Self { weights: mean, gradient: value, states: &mut [], adjust, rule }
+    }
+
     /// Kernels trust that all they are given has one shape, one float type and one device.
     fn check(&self) -> Result<()> {
         let weights = &*self.weights;
@@ -121,6 +128,14 @@ mod tests {
         step(&mut w, &gradient, &mut [], PLAIN).unwrap();
         assert_eq!(w.to_vec::<f32>().unwrap(), [0.5, 1.0, 2.5, 3.0]);
         assert_eq!(held.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn a_running_mean_follows_what_it_is_shown() {
+        let mut mean = Tensor::from_slice(&[1.0f32, -2.0], &[2]).unwrap();
+        let value = Tensor::from_slice(&[5.0f32, 2.0], &[2]).unwrap();
+        update(vec![Step::following(&mut mean, &value, 0.75)]).unwrap();
+        assert_eq!(mean.to_vec::<f32>().unwrap(), [2.0, -1.0]);
     }
 
     #[test]

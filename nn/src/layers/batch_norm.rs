@@ -1,6 +1,7 @@
 //! Batch normalisation (Ioffe and Szegedy 2015).
 
 use gradus_core::kernels::Unary;
+use gradus_core::ops::step::{Step, update};
 use gradus_core::{DType, Device, Tensor};
 
 use crate::memo::Memo;
@@ -73,17 +74,16 @@ impl BatchNorm {
 
     /// Takes the statistics of a batch, of `count` numbers for each feature, into the moving ones.
     fn remember(&self, mean: &Tensor, variance: &Tensor, count: usize) -> Result<()> {
-        let momentum = self.options.momentum;
-        let correction = match self.options.unbiased {
-            true => count as f64 / (count as f64 - 1.0),
-            false => 1.0,
-        };
-        for (param, new, factor) in [(&self.moving_mean, mean, 1.0), (&self.moving_variance, variance, correction)] {
-            let old = param.value();
-            let new = new.detach().to_dtype(old.dtype())?.reshape(old.shape())?;
-            param.set(old.mul_scalar(momentum)?.add(&new.mul_scalar((1.0 - momentum) * factor)?)?)?;
+        let of_type = |new: &Tensor, param: &Param| new.detach().to_dtype(param.value().dtype());
+        let mean = of_type(mean, &self.moving_mean)?;
+        let mut variance = of_type(variance, &self.moving_variance)?;
+        if self.options.unbiased {
+            variance = variance.mul_scalar(count as f64 / (count as f64 - 1.0))?;
         }
-        Ok(())
+        Param::update_all(&[&self.moving_mean, &self.moving_variance], |moving| {
+            let steps = moving.into_iter().zip([&mean, &variance]);
+            Ok(update(steps.map(|(old, new)| Step::following(old, new, self.options.momentum)).collect())?)
+        })
     }
 
     /// Whether the layer only scales and shifts, as one does that was folded into the layer before it and taken apart again: its averages

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use gradus_core::kernels::backend::{Adjust, Rule};
 use gradus_core::ops::step::{self, Step};
 use gradus_core::{Gradient, Gradients, Tensor};
 
@@ -136,17 +135,22 @@ impl Update {
             each.rate = group.map_or(1.0, |group| group.learning_rate_scale);
         }
         self.around.clip.apply(&mut moves)?;
-        let moved: Vec<(&Param, String)> = moves.iter().map(|each| (each.param, each.name.clone())).collect();
+        let constrained: Vec<_> =
+            moves.iter().filter_map(|each| Some((each.param, each.param.constraint()?))).collect();
+        let averaged: Vec<(&Param, String)> = match self.around.average {
+            Some(_) => moves.iter().map(|each| (each.param, each.name.clone())).collect(),
+            None => Vec::new(),
+        };
         self.optimizer.set_learning_rate(rate);
         self.optimizer.advance(moves)?;
         if let Some(average) = self.around.average {
-            self.follow(average, &moved)?;
+            self.follow(average, &averaged)?;
             let updates = self.steps / parts as u64;
             if average.overwrite_every > 0 && updates.is_multiple_of(average.overwrite_every) {
                 self.finish(params)?;
             }
         }
-        for (param, constraint) in moved.iter().filter_map(|(param, _)| Some((param, param.constraint()?))) {
+        for (param, constraint) in constrained {
             param.set(constraint.apply(&param.value().detach())?)?;
         }
         Ok(())
@@ -277,11 +281,10 @@ impl Update {
                 self.averages.insert(name.clone(), value);
             }
         }
-        let adjust = Adjust { keep: momentum, ..Adjust::NOTHING };
-        let rule = Rule::Descend { rate: momentum - 1.0 };
-        let steps = self.averages.iter_mut().filter_map(|(name, weights)| {
-            values.get(name).map(|gradient| Step { weights, gradient, states: &mut [], adjust, rule })
-        });
+        let steps = self
+            .averages
+            .iter_mut()
+            .filter_map(|(name, average)| values.get(name).map(|value| Step::following(average, value, momentum)));
         Ok(step::update(steps.collect())?)
     }
 
