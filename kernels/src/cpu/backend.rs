@@ -235,8 +235,9 @@ impl Backend for Cpu {
     }
 
     fn normalize_grad_params(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<(Buffer, Buffer)> {
-        widen_pair([x, dy, how.mean, how.variance], |[x, dy, mean, variance]| {
-            norm::normalize_grad_params(x, dy, axis, &Normalize { mean, variance, ..*how }, None)
+        widen_pair([x, dy, how.mean, how.variance, how.gamma, how.beta], |[x, dy, mean, variance, gamma, beta]| {
+            let how = Normalize { mean, variance, gamma, beta, ..*how };
+            norm::normalize_grad_params(x, dy, axis, &how, None)
         })
     }
 
@@ -267,8 +268,8 @@ impl Backend for Cpu {
     }
 
     fn batch_norm_grad(&self, x: View, dy: View, axis: usize, how: &Normalize<'_>) -> Result<[Buffer; 3]> {
-        widen_to([x, dy, how.mean, how.variance, how.gamma], |[x, dy, mean, variance, gamma]| {
-            norm::batch_norm_grad(x, dy, axis, &Normalize { mean, variance, gamma, ..*how }, None)
+        widen_to([x, dy, how.mean, how.variance, how.gamma, how.beta], |[x, dy, mean, variance, gamma, beta]| {
+            norm::batch_norm_grad(x, dy, axis, &Normalize { mean, variance, gamma, beta, ..*how }, None)
         })
     }
 

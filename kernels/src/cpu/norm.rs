@@ -14,8 +14,8 @@ use std::ops::Range;
 
 use self::after::{After, Clip, Nothing};
 use self::columns::{
-    COLUMNS, SIDE, grad_rows, grad_run, inverse_roots, merge_moments, moments_of_columns, multiply_columns,
-    products_run, scale_rows, scale_run, squares_run, sum_run,
+    SIDE, grad_rows, grad_run, inverse_roots, merge_moments, moments_of_columns, multiply_columns, products_run,
+    scale_rows, scale_run, squares_run, sum_run,
 };
 pub use self::layer::layer_norm;
 use super::copy::Dense;
@@ -23,17 +23,13 @@ use super::fused::with_real;
 use super::math::Real;
 use super::read::for_parts;
 use super::stream;
-use super::threads::{GRAIN, OnBlock, for_blocks, for_chunks_over};
+use super::threads::{GRAIN, OnBlock, columns_of_few, for_blocks, for_chunks_over};
 use crate::backend::Normalize;
 use crate::buffer::scratch::Scratch;
 use crate::{Buffer, DType, Element, Error, Layout, Result, Unary, View};
 
 /// Elements of a piece of many rows, at least.
 const PIECE: usize = 2 * GRAIN;
-
-/// Elements of a piece of few rows, at least, and how many such pieces there are at most.
-const LEAST: usize = 4096;
-const MOST: usize = 4;
 
 /// Many rows are cut into a multiple of so many pieces.
 const EVEN: usize = 4;
@@ -71,19 +67,14 @@ impl Shape {
 
     /// How many rows and how many features a piece of the work has.
     ///
-    /// With an `inner` of 1, a few rows are cut between features alone: each thread then has the columns here that it has
-    /// in the products before and after (see `matmul/long.rs`), and finds them in its own cache.
+    /// With an `inner` of 1, a few rows are cut between features alone.
     fn cut(self) -> (usize, usize) {
         let Self { outer, features, inner } = self;
         if inner > 1 {
             return (outer, (PIECE / self.count().max(1)).clamp(1, features));
         }
         let elements = outer * features;
-        let side = match (elements / LEAST).clamp(1, MOST) {
-            parts if elements <= PIECE => features.div_ceil(1 << parts.ilog2()).next_multiple_of(COLUMNS / 2),
-            _ => SIDE,
-        };
-        let side = side.min(features);
+        let side = if elements <= PIECE { columns_of_few(outer, features) } else { SIDE.min(features) };
         // Four pieces, or eight, …, so that two threads, and four, have the same number of rows each.
         let pieces = outer.div_ceil((PIECE / side).max(1));
         let pieces = if pieces > 1 { pieces.next_multiple_of(EVEN) } else { 1 };
@@ -253,9 +244,13 @@ pub fn normalize_grad_params(
     how: &Normalize,
     activation: Option<Unary>,
 ) -> Result<(Buffer, Buffer)> {
+    let shape = Shape::of(x, axis);
     with_real!("normalize_grad", x.dtype(), T => {
+        if shape.is_low() {
+            return Ok(with_after!(activation, T, after => batch::grad_params::<T>([x, dy], shape, how, after)));
+        }
         let [x_dense, dy, mean, variance] = [x, dy, how.mean, how.variance].map(Dense::<T>::new);
-        let (variance, shape) = (variance.as_slice(), Shape::of(x, axis));
+        let variance = variance.as_slice();
         let line = line::<T>(variance, how, activation);
         let [factor, shift] = line.as_ref().map_or([mean.as_slice(); 2], |[factor, shift]| [factor, shift]);
         let data = [x_dense.as_slice(), dy.as_slice()];
@@ -383,8 +378,7 @@ pub fn batch_norm_grad(
     let shape = Shape::of(x, axis);
     if shape.is_low() {
         return Ok(with_real!("batch_norm_grad", x.dtype(), T => with_after!(activation, T, after => {
-            let line = line::<T>(Dense::<T>::new(how.variance).as_slice(), how, activation);
-            batch::batch_norm_grad::<T>([x, dy], shape, how, line.as_ref().map(|[_, shift]| &**shift), after)
+            batch::batch_norm_grad::<T>([x, dy], shape, how, after)
         })));
     }
     let (dgamma, dbeta) = normalize_grad_params(x, dy, axis, how, activation)?;

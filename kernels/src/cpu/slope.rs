@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::copy::Dense;
 use super::fused::with_real;
 use super::math::Real;
-use super::threads::{GRAIN, for_chunks};
+use super::threads::{Block, GRAIN, column_blocks, columns_of_few, for_chunks};
 use crate::pointwise::{SELU_ALPHA, SELU_SCALE};
 use crate::{Buffer, DType, Element, Error, Result, Unary, View};
 
@@ -15,10 +15,9 @@ trait Slope: Copy + Sync {
 }
 
 crate::simd! {
-    /// `dx` for rows of the width of `sums`, and their sum.
-    fn rows<F, T>(f: F, y: &[T], dy: &[T], dx: &mut [T], sums: &mut [f64]) where [F: Slope, T: Real] {
-        let width = sums.len();
-        for ((y, dy), dx) in y.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width)) {
+    /// `dx` for some columns of rows that are `stride` apart in `y` and `dy`, and the sum of each.
+    fn rows<F, T>(f: F, y: &[T], dy: &[T], stride: usize, dx: &mut Block<'_, T>, sums: &mut [f64]) where [F: Slope, T: Real] {
+        for ((y, dy), dx) in y.chunks(stride).zip(dy.chunks(stride)).zip(dx.rows()) {
             for (((sum, dx), &y), &dy) in sums.iter_mut().zip(dx).zip(y).zip(dy) {
                 *dx = f.through(y, dy);
                 *sum += dx.wide();
@@ -43,7 +42,7 @@ macro_rules! table {
                         }
                     }
                     let row = Row { $($p)? };
-                    Ok(all(y, dy, dx, width, &|y, dy, dx, sums| rows(row, y, dy, dx, sums)))
+                    Ok(all(y, dy, dx, width, &|y, dy, dx, sums| rows(row, y, dy, width, dx, sums)))
                 })*
                 _ => Err(Error::NoKernel { op: op.name(), backend: "cpu", table: "kernels/src/cpu/slope.rs" }),
             }
@@ -61,19 +60,25 @@ table! {
 }
 
 /// Writes `dx` from `y` and `dy`, and adds its sums.
-type Rows<'a, T> = dyn Fn(&[T], &[T], &mut [T], &mut [f64]) + Sync + 'a;
+type OnBlock<'a, T> = dyn Fn(&[T], &[T], &mut Block<'_, T>, &mut [f64]) + Sync + 'a;
 
-/// Runs `f` over pieces of whole rows, which depend on the shape alone, and adds their sums in order.
-fn all<T: Real>(y: &[T], dy: &[T], dx: &mut [T], width: usize, f: &Rows<'_, T>) -> Buffer {
+/// Runs `f` over pieces of many rows, or some columns of few, which depend on the shape alone, and adds the pieces' sums in order.
+fn all<T: Real>(y: &[T], dy: &[T], dx: &mut [T], width: usize, f: &OnBlock<'_, T>) -> Buffer {
     let piece = (2 * GRAIN / width).max(1) * width;
+    let columns = if dx.len() > piece { width } else { columns_of_few(dx.len() / width, width) };
     let mut sums = Buffer::unspecified(DType::F64, width * dx.len().div_ceil(piece).max(1));
     let parts = sums.as_mut_slice::<f64>();
     parts.fill(0.0);
-    let mut tasks: SmallVec<[_; 4]> = dx.chunks_mut(piece).zip(parts.chunks_mut(width)).collect();
-    for_chunks(&mut tasks, 1, &|i, tasks| {
-        for (dx, sums) in tasks {
-            let place = i * piece..i * piece + dx.len();
-            f(&y[place.clone()], &dy[place], dx, sums);
+    let pieces = dx.chunks_mut(piece).zip(parts.chunks_mut(width)).enumerate();
+    let mut tasks: SmallVec<[_; 4]> = pieces
+        .flat_map(|(i, (dx, sums))| {
+            let starts = (i * piece..).step_by(columns);
+            starts.zip(column_blocks(dx, width, columns).zip(sums.chunks_mut(columns)))
+        })
+        .collect();
+    for_chunks(&mut tasks, 1, &|_, tasks| {
+        for (start, (dx, sums)) in tasks {
+            f(&y[*start..], &dy[*start..], dx, sums);
         }
     });
     drop(tasks);

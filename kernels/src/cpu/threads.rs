@@ -200,6 +200,17 @@ pub fn column_blocks<T: Send>(y: &mut [T], width: usize, columns: usize) -> impl
     })
 }
 
+/// How many columns a task has of a matrix of few rows that is cut between columns alone, a multiple of the widest register's: each
+/// thread then has the columns that it has in the products before and after (see `matmul/long.rs`), and finds them in its own cache.
+pub fn columns_of_few(rows: usize, width: usize) -> usize {
+    /// Elements of a task, at least, and how many tasks there are at most.
+    const LEAST: usize = 4096;
+    const MOST: usize = 4;
+    // A power of two, so that two threads, and four, have the same number each.
+    let parts = 1 << (rows * width / LEAST).clamp(1, MOST).ilog2();
+    width.div_ceil(parts).next_multiple_of(16).min(width)
+}
+
 /// What computes a block of a matrix: its rows, its columns, and the block.
 pub type OnBlock<'a, T> = dyn Fn(Range<usize>, Range<usize>, &mut Block<'_, T>) + Sync + 'a;
 

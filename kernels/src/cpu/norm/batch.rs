@@ -36,6 +36,64 @@ crate::simd! {
             backward_columns::<FMA, T, F>(data, stride, dx, rows, (epsilon, count), grads, (at, len), after)
         });
     }
+    /// The gradients of each column's `gamma` and `beta` alone.
+    fn params_backward<T, F>(
+        data: [&[T]; 2], stride: usize, rows: [&[T]; 4], epsilon: f64, grads: [&mut [T]; 2], after: F,
+    ) where [T: Real, F: After<T>] {
+        let [dgamma, dbeta] = grads;
+        in_columns!(dgamma.len(), [COLUMNS, HALF], |at, len| {
+            let rows = rows.map(|row| &row[at..at + len]);
+            let sums = sums_backward::<FMA, T, F>(data, stride, rows, &factors(rows, epsilon), (at, len), after);
+            write_params(&sums, rows, epsilon, [&mut dgamma[at..at + len], &mut dbeta[at..at + len]])
+        });
+    }
+}
+
+/// What each column's distance from its mean was multiplied with; `rows` as for [`backward`].
+#[inline(always)]
+fn factors<T: Real>([_, variance, gamma, _]: [&[T]; 4], epsilon: f64) -> [T; COLUMNS] {
+    let mut factors = [T::of(0.0); COLUMNS];
+    for ((factor, gamma), variance) in factors.iter_mut().zip(gamma).zip(variance) {
+        *factor = T::of(gamma.wide() / (variance.wide() + epsilon).sqrt());
+    }
+    factors
+}
+
+/// For each column the sum of `dy` on its way back through `after`, and that of it times the distance of `x` from its mean.
+#[inline(always)]
+fn sums_backward<const FMA: bool, T: Real, F: After<T>>(
+    [x, dy]: [&[T]; 2],
+    stride: usize,
+    [mean, _, _, beta]: [&[T]; 4],
+    factors: &[T; COLUMNS],
+    (at, len): (usize, usize),
+    after: F,
+) -> [[f64; COLUMNS]; 2] {
+    let [mut sums, mut products] = [[0.0; COLUMNS]; 2];
+    for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
+        let (x, dy) = (&x[at..at + len], &dy[at..at + len]);
+        for i in 0..len {
+            let distance = x[i] - mean[i];
+            let dy = after.back(mul_add::<FMA, T>(distance, factors[i], beta[i]), dy[i]).wide();
+            sums[i] += dy;
+            products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
+        }
+    }
+    [sums, products]
+}
+
+/// The gradients of `gamma` and `beta` from [`sums_backward`].
+#[inline(always)]
+fn write_params<T: Real>(
+    [sums, products]: &[[f64; COLUMNS]; 2],
+    [_, variance, _, _]: [&[T]; 4],
+    epsilon: f64,
+    [dgamma, dbeta]: [&mut [T]; 2],
+) {
+    for i in 0..dgamma.len() {
+        let root = 1.0 / (variance[i].wide() + epsilon).sqrt();
+        (dgamma[i], dbeta[i]) = (T::of(products[i] * root), T::of(sums[i]));
+    }
 }
 
 #[inline(always)]
@@ -80,31 +138,20 @@ fn backward_columns<const FMA: bool, T: Real, F: After<T>>(
     [x, dy]: [&[T]; 2],
     stride: usize,
     dx: &mut Block<'_, T>,
-    [mean, variance, gamma, beta]: [&[T]; 4],
+    rows: [&[T]; 4],
     (epsilon, count): (f64, f64),
     [dgamma, dbeta]: [&mut [T]; 2],
     (at, len): (usize, usize),
     after: F,
 ) {
-    let [mean, variance, gamma, beta] = [mean, variance, gamma, beta].map(|row| &row[at..at + len]);
-    let (dgamma, dbeta) = (&mut dgamma[at..at + len], &mut dbeta[at..at + len]);
-    let [mut factors, mut centres, mut slopes] = [[T::of(0.0); COLUMNS]; 3];
-    for i in 0..len {
-        factors[i] = T::of(gamma[i].wide() / (variance[i].wide() + epsilon).sqrt());
-    }
-    let [mut sums, mut products] = [[0.0; COLUMNS]; 2];
-    for (x, dy) in x.chunks(stride).zip(dy.chunks(stride)) {
-        let (x, dy) = (&x[at..at + len], &dy[at..at + len]);
-        for i in 0..len {
-            let distance = x[i] - mean[i];
-            let dy = after.back(mul_add::<FMA, T>(distance, factors[i], beta[i]), dy[i]).wide();
-            sums[i] += dy;
-            products[i] = mul_add::<FMA, f64>(dy, distance.wide(), products[i]);
-        }
-    }
+    let rows = rows.map(|row| &row[at..at + len]);
+    let factors = factors(rows, epsilon);
+    let sums = sums_backward::<FMA, T, F>([x, dy], stride, rows, &factors, (at, len), after);
+    write_params(&sums, rows, epsilon, [&mut dgamma[at..at + len], &mut dbeta[at..at + len]]);
+    let ([sums, products], [mean, variance, _, beta]) = (sums, rows);
+    let [mut centres, mut slopes] = [[T::of(0.0); COLUMNS]; 2];
     for i in 0..len {
         let root = 1.0 / (variance[i].wide() + epsilon).sqrt();
-        (dgamma[i], dbeta[i]) = (T::of(products[i] * root), T::of(sums[i]));
         centres[i] = T::of(sums[i] / count);
         slopes[i] = T::of(products[i] / count * root * root);
     }
@@ -118,24 +165,37 @@ fn backward_columns<const FMA: bool, T: Real, F: After<T>>(
     }
 }
 
-/// What computes a piece.
-type OnPiece<'a, T> = dyn Fn(usize, &mut Block<'_, T>, [&mut [T]; 2]) + Sync + 'a;
+/// What computes a piece: with where it begins among the features, its part of something else, and its parts of two rows.
+type OnPiece<'a, B, T> = dyn Fn(usize, &mut B, [&mut [T]; 2]) + Sync + 'a;
 
-/// Calls `f` for all pieces of a result like `x`: with where it begins among the elements and among the features, the piece,
-/// and its parts of two rows, which are returned behind the result.
-fn in_pieces<T: Real + Element>(shape: Shape, f: &OnPiece<'_, T>) -> [Buffer; 3] {
-    let features = shape.features;
-    let [mut y, mut first, mut second] =
-        [shape.outer * features, features, features].map(|len| Buffer::unspecified(T::DTYPE, len));
+/// Calls `f` for all pieces of two rows of features, which are returned, and of something else that is cut likewise.
+fn in_pieces<B: Send, T: Real + Element>(
+    shape: Shape,
+    others: impl Iterator<Item = B>,
+    f: &OnPiece<'_, B, T>,
+) -> [Buffer; 2] {
+    let [mut first, mut second] = [shape.features; 2].map(|len| Buffer::unspecified(T::DTYPE, len));
     let (_, side) = shape.cut();
     let rows = first.as_mut_slice::<T>().chunks_mut(side).zip(second.as_mut_slice::<T>().chunks_mut(side));
-    let mut pieces: SmallVec<[_; 4]> = column_blocks(y.as_mut_slice::<T>(), features, side).zip(rows).collect();
+    let mut pieces: SmallVec<[_; 4]> = others.zip(rows).collect();
     for_chunks(&mut pieces, 1, &|i, pieces| {
-        for (y, (first, second)) in pieces {
-            f(i * side, y, [first, second]);
+        for (other, (first, second)) in pieces {
+            f(i * side, other, [first, second]);
         }
     });
     drop(pieces);
+    [first, second]
+}
+
+/// [`in_pieces`] of a matrix, which is returned before the rows.
+fn in_blocks<T: Real + Element>(
+    shape: Shape,
+    f: impl Fn(usize, &mut Block<'_, T>, [&mut [T]; 2]) + Sync,
+) -> [Buffer; 3] {
+    let mut y = Buffer::unspecified(T::DTYPE, shape.outer * shape.features);
+    let (_, side) = shape.cut();
+    let blocks = column_blocks(y.as_mut_slice::<T>(), shape.features, side);
+    let [first, second] = in_pieces(shape, blocks, &|at, y, rows| f(at, y, rows));
     [y, first, second]
 }
 
@@ -149,25 +209,43 @@ pub fn batch_norm<T: Real + Element>(
 ) -> [Buffer; 3] {
     let (x, rows) = (Dense::<T>::new(x), rows.map(Dense::<T>::new));
     let (x, [gamma, beta]) = (x.as_slice(), rows.each_ref().map(Dense::as_slice));
-    in_pieces(shape, &|at, y, [mean, variance]| {
+    in_blocks(shape, |at, y, [mean, variance]| {
         forward(&x[at..], shape.features, y, [&gamma[at..], &beta[at..]], epsilon, [mean, variance], after);
     })
 }
 
-/// The gradients with respect to `x`, `gamma` and `beta`; `shift` is `beta`, where it matters.
+/// The gradients with respect to `x`, `gamma` and `beta`.
 pub fn batch_norm_grad<T: Real + Element>(
     data: [View; 2],
     shape: Shape,
     how: &Normalize,
-    shift: Option<&[T]>,
     after: impl After<T>,
 ) -> [Buffer; 3] {
-    let (data, rows) = (data.map(Dense::<T>::new), [how.mean, how.variance, how.gamma].map(Dense::<T>::new));
-    let ([x, dy], [mean, variance, gamma]) =
-        (data.each_ref().map(Dense::as_slice), rows.each_ref().map(Dense::as_slice));
-    let beta = shift.unwrap_or(mean);
-    in_pieces(shape, &|at, dx, [dgamma, dbeta]| {
-        let rows = [mean, variance, gamma, beta].map(|row| &row[at..]);
-        backward([&x[at..], &dy[at..]], shape.features, dx, rows, how.epsilon, [dgamma, dbeta], after);
+    let ([x, dy], rows) = (data.map(Dense::<T>::new), dense_rows(how));
+    let ([x, dy], rows) = ([x.as_slice(), dy.as_slice()], rows.each_ref().map(Dense::as_slice));
+    in_blocks(shape, |at, dx, grads| {
+        let rows = rows.map(|row| &row[at..]);
+        backward([&x[at..], &dy[at..]], shape.features, dx, rows, how.epsilon, grads, after);
     })
+}
+
+/// The gradients with respect to `gamma` and `beta` alone.
+pub fn grad_params<T: Real + Element>(
+    data: [View; 2],
+    shape: Shape,
+    how: &Normalize,
+    after: impl After<T>,
+) -> (Buffer, Buffer) {
+    let ([x, dy], rows) = (data.map(Dense::<T>::new), dense_rows(how));
+    let ([x, dy], rows) = ([x.as_slice(), dy.as_slice()], rows.each_ref().map(Dense::as_slice));
+    let [dgamma, dbeta] = in_pieces(shape, std::iter::repeat(()), &|at, (), grads| {
+        let rows = rows.map(|row| &row[at..]);
+        params_backward([&x[at..], &dy[at..]], shape.features, rows, how.epsilon, grads, after);
+    });
+    (dgamma, dbeta)
+}
+
+/// Mean, variance, `gamma` and `beta`.
+fn dense_rows<'a, T: Element>(how: &Normalize<'a>) -> [Dense<'a, T>; 4] {
+    [how.mean, how.variance, how.gamma, how.beta].map(Dense::new)
 }
