@@ -79,6 +79,11 @@ impl Module for Dense {
         }
     }
 
+    fn forward_activated(&self, x: &Tensor, _: &Ctx, function: Unary) -> Result<Option<Tensor>> {
+        let alone = self.activation == Activation::Linear;
+        alone.then(|| self.sums(x, Some(function))).transpose()
+    }
+
     fn params(&self, visit: &mut dyn FnMut(&str, &Param)) {
         visit("kernel", &self.kernel);
         if let Some(bias) = &self.bias {

@@ -38,12 +38,20 @@ impl Histogram {
         };
         let last = parts.len() - 1;
         parts[last].0 = max;
+        let (scale, mut sum, mut sum_squares) = (parts.len() as f64 / (max - min), 0.0, 0.0);
         for &value in &values {
-            let part = parts.partition_point(|&(end, _)| end <= value);
-            parts[part.min(last)].1 += 1;
+            // Where the part should be; rounding may have put its ends elsewhere.
+            let mut part = (((value - min) * scale) as usize).min(last);
+            while part < last && parts[part].0 <= value {
+                part += 1;
+            }
+            while part > 0 && parts[part - 1].0 > value {
+                part -= 1;
+            }
+            parts[part].1 += 1;
+            sum += value;
+            sum_squares += value * value;
         }
-        let sum = values.iter().sum();
-        let sum_squares = values.iter().map(|value| value * value).sum();
         Ok(Self { min, max, count: values.len() as u64, sum, sum_squares, parts })
     }
 }

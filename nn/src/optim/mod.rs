@@ -106,8 +106,7 @@ impl Move<'_> {
 
 /// The trainable parameters with their gradients, which leave `gradients`.
 fn pair(params: &[Param], mut gradients: Gradients) -> Result<Vec<Move<'_>>> {
-    let mut names = HashSet::new();
-    let mut moves = Vec::with_capacity(params.len());
+    let mut moves: Vec<Move<'_>> = Vec::with_capacity(params.len());
     for param in params.iter().filter(|param| param.trainable()) {
         let name = param.name();
         let Some(gradient) = gradients.take(&param.value()) else {
@@ -116,11 +115,12 @@ fn pair(params: &[Param], mut gradients: Gradients) -> Result<Vec<Move<'_>>> {
             );
             return Err(Error::Config(text));
         };
-        if !names.insert(name.clone()) {
-            let text = format!("two parameters are called {name:?}; an optimizer tells them apart by name");
-            return Err(Error::Config(text));
-        }
         moves.push(Move { param, name, gradient, adjust: Adjust::NOTHING, rate: 1.0 });
+    }
+    let mut names = HashSet::with_capacity(moves.len());
+    if let Some(Move { name, .. }) = moves.iter().find(|each| !names.insert(each.name.as_str())) {
+        let text = format!("two parameters are called {name:?}; an optimizer tells them apart by name");
+        return Err(Error::Config(text));
     }
     Ok(moves)
 }
