@@ -43,6 +43,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/matmul.rs",
     "kernels/src/cpu/matmul/calls.rs",
     "kernels/src/cpu/matmul/lane.rs",
+    "kernels/src/cpu/matmul/lane/x86.rs",
     "kernels/src/cpu/matmul/long.rs",
     "kernels/src/cpu/matmul/pack.rs",
     "kernels/src/cpu/matmul/tile.rs",

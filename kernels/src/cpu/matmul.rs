@@ -252,7 +252,6 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                 // SAFETY: as above.
                 unsafe { a_block.fill(kernels, &p.a, rows.clone(), k.clone()) };
                 for panel in ranges(columns.clone(), kernels.width()) {
-                    let vectors = panel.len().div_ceil(kernels.lanes);
                     let (b, b_step) = b_block.panel(&p.b, panel.start);
                     for rows in heights(rows.clone(), kernels.height()) {
                         let (a, a_row, a_step) = a_block.tile(&p.a, rows.clone());
@@ -290,7 +289,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                             base: Operand { start: base.at(rows.start, panel.start), ..base },
                         };
                         // SAFETY: the blocks hold, or lie in, what the tile reads; `c` is the caller's promise.
-                        unsafe { kernels.tiles[rows.len() - 1][vectors - 1](&tile) };
+                        unsafe { kernels.tile(rows.len(), panel.len())(&tile) };
                     }
                 }
                 if k.end == p.k {

@@ -206,7 +206,7 @@ impl<'a, T: Number> Sums<'a, T> {
             };
             // SAFETY: `runs` name elements of the images or zeros, panels are as wide as tiles, and the caller vouches for the
             // results.
-            unsafe { kernels.tiles[pixels.len() - 1][panel.len().div_ceil(kernels.lanes) - 1](&tile) };
+            unsafe { kernels.tile(pixels.len(), panel.len())(&tile) };
         }
         let Some(then) = self.then else { return };
         let columns = panels[0].0.start..panels[panels.len() - 1].0.end;

@@ -207,7 +207,7 @@ impl<T: Number> Product<'_, T> {
         };
         // SAFETY: runs name pixels of both images: rows and columns of the result for which the tap finds elements. Pixels of `dy`
         // have as many filters as fill vectors, or others follow. `sum` was checked; the kernels are this machine's.
-        unsafe { kernels.tiles[tile.len() - 1][panel.len().div_ceil(kernels.lanes) - 1](&work) };
+        unsafe { kernels.tile(tile.len(), panel.len())(&work) };
     }
 
     /// The tap, as row and column, and the channel that a row of the sum belongs to.

@@ -204,7 +204,7 @@ unsafe fn multiply(points: &Points, weights: &Weights, point: usize, rows: usize
                 base: Operand { start: zeros.as_ptr(), row: 0, col: 0 },
             };
             // SAFETY: points have as many rows, with a number for each row of the panel; rows of sums hold whole vectors.
-            unsafe { kernels.tiles[rows.len() - 1][vectors - 1](&tile) };
+            unsafe { kernels.tile(rows.len(), vectors * kernels.lanes)(&tile) };
         }
     }
 }
@@ -361,7 +361,7 @@ unsafe fn correlate([x, dy]: &[Points; 2], point: usize, squares: usize, adds: b
                 base: if adds { Operand { start: c, row: columns as isize, col: 1 } } else { nothing },
             };
             // SAFETY: rows of points and of sums hold whole vectors, and there are sums for each channel.
-            unsafe { kernels.tiles[rows.len() - 1][panel.len() / kernels.lanes - 1](&tile) };
+            unsafe { kernels.tile(rows.len(), panel.len())(&tile) };
         }
     }
 }

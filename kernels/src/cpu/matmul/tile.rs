@@ -4,10 +4,14 @@
 //! `a` in every place. Each step of `k` loads `W` vectors and `H` single numbers for `H * W` vector multiply-adds: the
 //! taller and wider the tile, the more arithmetic per load. `H * W` must also be at least 8 or so, since a multiply-add
 //! takes about four cycles and two can start in each, so eight must be under way at any time.
+//!
+//! Where the last vector would be half empty, or emptier, two rows share one: 24 columns are three vectors of 16 for two rows, not
+//! four.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
+use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -64,8 +68,8 @@ pub struct Kernels<T: 'static> {
     pub(in crate::cpu) lanes: usize,
     /// How many vectors wide the widest tile is.
     pub(super) vectors: usize,
-    /// By height - 1 and by width in vectors - 1; the last height is the tallest.
-    pub(in crate::cpu) tiles: &'static [[Kernel<T>; 2]],
+    /// By height - 1 and by width: one vector, one and a half, two; the last height is the tallest.
+    tiles: &'static [[Kernel<T>; 3]],
     /// Copies a block of an operand.
     pub(in crate::cpu) copy: unsafe fn(&Copied<T>),
     /// Computes some columns of a product with one row.
@@ -89,6 +93,11 @@ impl<T> Kernels<T> {
     pub fn width(&self) -> usize {
         self.lanes * self.vectors
     }
+
+    /// The microkernel of a tile of so many rows and columns.
+    pub(in crate::cpu) fn tile(&self, rows: usize, columns: usize) -> Kernel<T> {
+        self.tiles[rows - 1][(2 * columns).div_ceil(self.lanes).clamp(2, 4) - 2]
+    }
 }
 
 /// How many steps ahead to ask for rows of `b` that are in the second-level cache or the third.
@@ -103,19 +112,50 @@ const SHORT: usize = 32;
 /// The bytes that a core takes in at a time.
 pub(in crate::cpu) const CACHE_LINE: usize = 64;
 
-/// The body of every microkernel.
+/// The body of every microkernel. With `HALF`, rows 0 and 1, 2 and 3, … share the last vector of the first of the two.
 ///
 /// # Safety
 /// As for [`Kernel`]; the caller must enable the instruction set of `V`.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
-unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) -> [[V; W]; H] {
+unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF: bool>(t: &Tile<V::Elem>) -> [[V; W]; H] {
     // SAFETY: the caller vouches for every element that the strides reach. Pointers that run ahead of the last step are
     // computed with `wrapping_offset` and not read.
     unsafe {
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; W]; H];
         let mut row = [zero; W];
+        let upper = if HALF { black_box(u32::MAX << (V::LANES / 2)) } else { 0 };
+        // One step: a row of `b` is read, those to come are asked for, and an element of each row of `a` times the row is added.
+        macro_rules! step {
+            ($b:ident, $soon:ident, |$i:ident| $element:expr) => {
+                for v in 0..W {
+                    let from = $b.add(v * V::LANES);
+                    row[v] = if HALF && v + 1 == W { V::load_twice(from) } else { V::load(from) };
+                    if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
+                        prefetch($soon.wrapping_add(v * V::LANES));
+                    }
+                }
+                let pairs = if HALF { H / 2 } else { 0 };
+                for pair in 0..pairs {
+                    let mut both = [zero; 2];
+                    for (of, x) in both.iter_mut().enumerate() {
+                        let $i = 2 * pair + of;
+                        *x = V::splat($element);
+                        for v in 0..W - 1 {
+                            sums[$i][v] = x.mul_add(row[v], sums[$i][v]);
+                        }
+                    }
+                    let shared = &mut sums[2 * pair][W - 1];
+                    *shared = V::halves(both[0], both[1], upper).mul_add(row[W - 1], *shared);
+                }
+                for $i in 2 * pairs..H {
+                    let x = V::splat($element);
+                    for v in 0..W {
+                        sums[$i][v] = x.mul_add(row[v], sums[$i][v]);
+                    }
+                }
+            };
+        }
         // While the first rows of `b` are used, the rows of `c` are asked for, one at each step, since a core waits for some
         // ten lines at a time; afterwards the rows of `b` that come next.
         // A short sum is written before they are there, so that it asks for the next tile's.
@@ -130,18 +170,7 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
                 let mut a = *t.a.add(run);
                 for (steps, mut soon, distance) in parts {
                     for _ in 0..steps {
-                        for v in 0..W {
-                            row[v] = V::load(b.add(v * V::LANES));
-                            if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
-                                prefetch(soon.wrapping_add(v * V::LANES));
-                            }
-                        }
-                        for i in 0..H {
-                            let x = V::splat(*a.add(i));
-                            for v in 0..W {
-                                sums[i][v] = x.mul_add(row[v], sums[i][v]);
-                            }
-                        }
+                        step!(b, soon, |i| *a.add(i));
                         a = a.wrapping_offset(t.a_step);
                         b = b.wrapping_offset(t.b_step);
                         soon = soon.wrapping_offset(distance);
@@ -152,22 +181,13 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
                 let (mut p, mut next_a) = (0, t.next_a);
                 for (steps, mut soon, distance) in parts {
                     for _ in 0..steps {
-                        for v in 0..W {
-                            row[v] = V::load(b.add(v * V::LANES));
-                            if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
-                                prefetch(soon.wrapping_add(v * V::LANES));
-                            }
-                        }
-                        for i in 0..H {
+                        step!(b, soon, |i| {
                             // More pointers than there are registers for are read anew at each step: a compiler that is free
                             // to choose advances each of them, in memory, which takes twice as long as the arithmetic.
                             let start = rows.add(i);
                             let start = if H > 8 { start.read_volatile() } else { *start };
-                            let x = V::splat(*start.offset(p));
-                            for v in 0..W {
-                                sums[i][v] = x.mul_add(row[v], sums[i][v]);
-                            }
-                        }
+                            *start.offset(p)
+                        });
                         prefetch(next_a);
                         next_a = next_a.wrapping_add(t.next_a_step);
                         p += t.a_step;
@@ -182,19 +202,41 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>) ->
     }
 }
 
-/// Writes the sums of a whole tile to rows whose elements are neighbours.
+/// Gives each row of a tile with `HALF` its own last vector, of which the first half matters.
+///
+/// # Safety
+/// As for [`compute`].
+#[inline(always)]
+unsafe fn parted<V: Lane, const H: usize, const W: usize>(mut sums: [[V; W]; H]) -> [[V; W]; H] {
+    for i in (1..H).step_by(2) {
+        // SAFETY: passed on to the caller.
+        sums[i][W - 1] = unsafe { sums[i - 1][W - 1].second_half() };
+    }
+    sums
+}
+
+/// Writes the sums of a whole tile to rows whose elements are neighbours; and of a tile with `HALF`, if they are plain.
 ///
 /// # Safety
 /// As for [`compute`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
-unsafe fn write_whole<V: Lane, const H: usize, const W: usize>(t: &Tile<V::Elem>, sums: &[[V; W]; H]) {
+unsafe fn write_whole<V: Lane, const H: usize, const W: usize, const HALF: bool>(
+    t: &Tile<V::Elem>,
+    sums: &[[V; W]; H],
+) {
     // SAFETY: passed on to the caller.
     unsafe {
         if t.plain {
             for i in 0..H {
+                let c = t.c.wrapping_offset(i as isize * t.c_row);
                 for v in 0..W {
-                    sums[i][v].store(t.c.wrapping_offset(i as isize * t.c_row).wrapping_add(v * V::LANES));
+                    let c = c.wrapping_add(v * V::LANES);
+                    if HALF && v + 1 == W {
+                        sums[i][v].store_first(c, t.columns - v * V::LANES);
+                    } else {
+                        sums[i][v].store(c);
+                    }
                 }
             }
             return;
@@ -268,12 +310,14 @@ macro_rules! kernels {
     ($name:ident, $Lane:ty, $T:ty, [$($height:literal)*] $(, $feature:literal)?) => {
         static $name: Kernels<$T> = {
             $(#[target_feature(enable = $feature)])?
-            unsafe fn tile<const H: usize, const W: usize>(t: &Tile<$T>) {
+            unsafe fn tile<const H: usize, const W: usize, const HALF: bool>(t: &Tile<$T>) {
                 // SAFETY: passed on to the caller; the instruction set is enabled here.
                 unsafe {
-                    let sums = compute::<$Lane, H, W>(t);
-                    if t.c_col == 1 && t.columns == W * <$Lane as Lane>::LANES {
-                        write_whole(t, &sums);
+                    let sums = compute::<$Lane, H, W, HALF>(t);
+                    let sums = if HALF { parted(sums) } else { sums };
+                    let whole = if HALF { t.plain } else { t.columns == W * <$Lane as Lane>::LANES };
+                    if t.c_col == 1 && whole {
+                        write_whole::<$Lane, H, W, HALF>(t, &sums);
                     } else {
                         // Stored one by one, so that only this path needs the sums to have an address.
                         let mut stored = [[MaybeUninit::<$Lane>::uninit(); W]; H];
@@ -325,7 +369,7 @@ macro_rules! kernels {
             Kernels {
                 lanes: <$Lane as Lane>::LANES,
                 vectors: 2,
-                tiles: &[$([tile::<$height, 1>, tile::<$height, 2>]),*],
+                tiles: &[$([tile::<$height, 1, false>, tile::<$height, 2, true>, tile::<$height, 2, false>]),*],
                 copy: copied,
                 vector,
                 weigh,
