@@ -113,6 +113,8 @@ impl Module for Dense {
 
 #[cfg(test)]
 mod tests {
+    use gradus_core::ops::unary::pointwise;
+
     use super::*;
     use crate::layers::testing::check_layer;
 
@@ -128,6 +130,18 @@ mod tests {
         let x = Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0, 1.0, 1.0], &[2, 3]).unwrap();
         let y = layer.forward(&x, &Ctx::eval()).unwrap();
         assert_eq!(y.to_vec::<f32>().unwrap(), [1.5, 0.0, 8.5, 0.0]);
+    }
+
+    #[test]
+    fn a_function_behind_the_layer_is_computed_with_it_unless_it_has_its_own() {
+        let x = Tensor::from_slice(&[1f32, -2.0, 3.0], &[1, 3]).unwrap();
+        let (ctx, function) = (Ctx::eval(), Unary::LeakyRelu(0.3));
+        let plain = dense(&DenseOptions::keras(4));
+        let together = plain.forward_activated(&x, &ctx, function).unwrap().unwrap();
+        let apart = pointwise(&plain.forward(&x, &ctx).unwrap(), function).unwrap();
+        assert_eq!(together.to_vec::<f32>().unwrap(), apart.to_vec::<f32>().unwrap());
+        let own = dense(&DenseOptions { activation: Activation::Relu, ..DenseOptions::keras(4) });
+        assert!(own.forward_activated(&x, &ctx, function).unwrap().is_none());
     }
 
     #[test]
