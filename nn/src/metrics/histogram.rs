@@ -72,6 +72,25 @@ mod tests {
     }
 
     #[test]
+    fn a_number_lies_below_the_end_of_its_part_and_not_below_the_one_before() {
+        let ramp = (0..1000).map(|i| f64::from(i * 37 % 1000) * 0.1 - 33.3);
+        let huge = [-f64::MAX, -1.0, 0.0, 1e300, f64::MAX];
+        let tiny = [0.0, 5e-324, 1e-323, 1.5e-323];
+        for values in [ramp.collect(), huge.to_vec(), tiny.to_vec()] {
+            let histogram = Histogram::of(&Tensor::from_slice(&values, &[values.len()]).unwrap()).unwrap();
+            // On their ends the rounding of a part's place would show.
+            let ends: Vec<f64> = histogram.parts.iter().map(|part| part.0).chain([histogram.min]).collect();
+            let histogram = Histogram::of(&Tensor::from_slice(&ends, &[ends.len()]).unwrap()).unwrap();
+            let last = histogram.parts.len() - 1;
+            let mut counts = vec![0; last + 1];
+            for end in ends {
+                counts[histogram.parts.partition_point(|part| part.0 <= end).min(last)] += 1;
+            }
+            assert!(histogram.parts.iter().map(|part| part.1).eq(counts), "{histogram:?}");
+        }
+    }
+
+    #[test]
     fn equal_numbers_are_one_part_and_none_are_none() {
         let constant = Histogram::of(&Tensor::from_slice(&[2f32; 5], &[5]).unwrap()).unwrap();
         assert_eq!(constant.parts, [(2.0, 5)]);
