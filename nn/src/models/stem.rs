@@ -26,7 +26,7 @@ impl Model {
     pub fn stems(&self) -> Vec<Stem> {
         let (mut stems, mut multiply_adds) = (Vec::new(), 0);
         for stage in self.graph.stages() {
-            // A penalty on a result belongs to the loss of every stage.
+            // A penalty on a result belongs to the loss of every step.
             if stage.trained || !stage.is_steady || stage.node.regularizer.is_some() || stage.is_last {
                 break;
             }

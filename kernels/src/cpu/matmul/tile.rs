@@ -96,10 +96,14 @@ impl<T> Kernels<T> {
 
     /// The microkernel of a tile of so many rows and columns.
     pub(in crate::cpu) fn tile(&self, rows: usize, columns: usize) -> Kernel<T> {
-        let halves = (2 * columns).div_ceil(self.lanes).clamp(2, 4);
         // Halves of the shortest registers are put together no faster than whole ones are multiplied.
-        let halves = if self.lanes < 8 { halves.next_multiple_of(2) } else { halves };
-        self.tiles[rows - 1][halves - 2]
+        let half = if self.lanes < 8 { 0 } else { self.lanes / 2 };
+        let width = match columns {
+            columns if columns <= self.lanes => 0,
+            columns if columns <= self.lanes + half => 1,
+            _ => 2,
+        };
+        self.tiles[rows - 1][width]
     }
 }
 

@@ -43,15 +43,15 @@ crate::simd! {
         let [dgamma, dbeta] = grads;
         in_columns!(dgamma.len(), [COLUMNS, HALF], |at, len| {
             let rows = rows.map(|row| &row[at..at + len]);
-            let sums = sums_backward::<FMA, T, F>(data, stride, rows, &factors(rows, epsilon), (at, len), after);
+            let sums = sums_backward::<FMA, T, F>(data, stride, rows, &factors(rows[1], rows[2], epsilon), (at, len), after);
             write_params(&sums, rows, epsilon, [&mut dgamma[at..at + len], &mut dbeta[at..at + len]])
         });
     }
 }
 
-/// What each column's distance from its mean was multiplied with; `rows` as for [`backward`].
+/// What each column's distance from its mean is multiplied with.
 #[inline(always)]
-fn factors<T: Real>([_, variance, gamma, _]: [&[T]; 4], epsilon: f64) -> [T; COLUMNS] {
+fn factors<T: Real>(variance: &[T], gamma: &[T], epsilon: f64) -> [T; COLUMNS] {
     let mut factors = [T::of(0.0); COLUMNS];
     for ((factor, gamma), variance) in factors.iter_mut().zip(gamma).zip(variance) {
         *factor = T::of(gamma.wide() / (variance.wide() + epsilon).sqrt());
@@ -111,14 +111,13 @@ fn forward_columns<const FMA: bool, T: Real, F: After<T>>(
     let mut centres = column_sums(x, stride, (at, len), |_, x| x.wide());
     centres.iter_mut().for_each(|sum| *sum /= count);
     let squares = column_sums(x, stride, (at, len), |i, x| (x.wide() - centres[i]) * (x.wide() - centres[i]));
-    let [mut means, mut spreads, mut factors, mut shifts] = [[T::of(0.0); COLUMNS]; 4];
-    factors[..len].copy_from_slice(&gamma[at..at + len]);
+    let [mut means, mut spreads, mut shifts] = [[T::of(0.0); COLUMNS]; 3];
     shifts[..len].copy_from_slice(&beta[at..at + len]);
     for i in 0..len {
         means[i] = T::of(centres[i]);
         spreads[i] = T::of(squares[i] / count);
-        factors[i] = T::of(factors[i].wide() / (spreads[i].wide() + epsilon).sqrt());
     }
+    let factors = factors(&spreads[..len], &gamma[at..at + len], epsilon);
     mean[at..at + len].copy_from_slice(&means[..len]);
     variance[at..at + len].copy_from_slice(&spreads[..len]);
     for (x, y) in x.chunks(stride).zip(y.rows()) {
@@ -145,7 +144,7 @@ fn backward_columns<const FMA: bool, T: Real, F: After<T>>(
     after: F,
 ) {
     let rows = rows.map(|row| &row[at..at + len]);
-    let factors = factors(rows, epsilon);
+    let factors = factors(rows[1], rows[2], epsilon);
     let sums = sums_backward::<FMA, T, F>([x, dy], stride, rows, &factors, (at, len), after);
     write_params(&sums, rows, epsilon, [&mut dgamma[at..at + len], &mut dbeta[at..at + len]]);
     let ([sums, products], [mean, variance, _, beta]) = (sums, rows);
