@@ -161,6 +161,23 @@ pub trait Backend: Debug + Send + Sync {
         window: &Window,
         groups: usize,
     ) -> Result<Buffer>;
+    /// The gradients of [`Backend::conv2d`] with respect to `x`, `w` and `bias`, of those that are `wanted`, in as few passes as
+    /// the device can.
+    fn conv2d_grads(
+        &self,
+        [x, w, dy]: [View; 3],
+        wanted: [bool; 3],
+        window: &Window,
+        groups: usize,
+    ) -> Result<[Option<Buffer>; 3]> {
+        let [input, kernel] = [[x.shape()[1], x.shape()[2]], [w.shape()[0], w.shape()[1]]];
+        let [images, weights, bias] = wanted;
+        Ok([
+            images.then(|| self.conv2d_grad_input(dy, w, input, window, groups)).transpose()?,
+            weights.then(|| self.conv2d_grad_weight(x, dy, kernel, window, groups)).transpose()?,
+            bias.then(|| self.reduce(Reduce::Sum, dy, &[0, 1, 2])).transpose()?,
+        ])
+    }
     /// The largest element of each window of `size` and, as `I32`, its place `row * w + column`. The first of equals wins; a
     /// NaN wins over all numbers. Every window holds an element, here and below.
     fn max_pool2d(&self, x: View, size: [usize; 2], window: &Window) -> Result<(Buffer, Buffer)>;

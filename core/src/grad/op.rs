@@ -85,6 +85,11 @@ pub struct Grads<'a> {
 }
 
 impl Grads<'_> {
+    /// Whether input `i` wants a gradient. A rule that computes several at once asks; [`Grads::wrt`] does so by itself.
+    pub fn wants(&self, i: usize) -> bool {
+        self.node.parent(i).is_some_and(|parent| self.pending.reaches(parent))
+    }
+
     /// Runs `rule` if input `i` wants a gradient, sums the result to the input's shape where that was broadcast, and adds
     /// it to what has gathered there.
     pub fn wrt(&mut self, i: usize, rule: impl FnOnce() -> Result<Tensor>) -> Result<()> {

@@ -2,7 +2,8 @@
 //!
 //! Convolution, its gradient with respect to the images and its gradient with respect to the weights are three functions of
 //! two arguments each, linear in both, and the gradients of each are the other two. So three ops and no formula give
-//! gradients of every order; the second of them is also the transposed convolution.
+//! gradients of every order; the second of them is also the transposed convolution. Gradients that nobody will differentiate
+//! again are computed by one kernel, which reads what they have in common once.
 
 use gradus_kernels::layout::Dims;
 use gradus_kernels::{Unary, Window};
@@ -214,13 +215,21 @@ impl Op for Conv2d {
             Some(f) => through(f, saved, dy)?,
         };
         let (window, groups) = (self.window, self.groups);
-        let (input, kernel) = ([x.shape()[1], x.shape()[2]], [w.shape()[0], w.shape()[1]]);
-        grads.wrt(0, || apply(Conv2dInput { window, groups, input }, &[&dz, w]))?;
-        grads.wrt(1, || apply(Conv2dWeight { window, groups, kernel }, &[x, &dz]))?;
-        if self.bias {
-            grads.wrt(2, || db.map_or_else(|| dz.sum(&[0, 1, 2]), Ok))?;
+        if is_recording() {
+            let (input, kernel) = ([x.shape()[1], x.shape()[2]], [w.shape()[0], w.shape()[1]]);
+            grads.wrt(0, || apply(Conv2dInput { window, groups, input }, &[&dz, w]))?;
+            grads.wrt(1, || apply(Conv2dWeight { window, groups, kernel }, &[x, &dz]))?;
+            return if self.bias { grads.wrt(2, || dz.sum(&[0, 1, 2])) } else { Ok(()) };
         }
-        Ok(())
+        // Nobody will differentiate these, so that one kernel may compute them all.
+        let wanted = [grads.wants(0), grads.wants(1), self.bias && db.is_none() && grads.wants(2)];
+        let [dx, dw, sum] = x.backend().conv2d_grads([x.view(), w.view(), dz.view()], wanted, &window, groups)?;
+        for (i, gradient, shape) in [(0, dx, x.shape()), (1, dw, w.shape()), (2, sum, &w.shape()[3..])] {
+            if let Some(gradient) = gradient {
+                grads.wrt(i, || x.computed(gradient, shape))?;
+            }
+        }
+        db.map_or(Ok(()), |db| grads.wrt(2, || Ok(db)))
     }
 }
 
@@ -315,10 +324,33 @@ impl Op for Conv2dWeight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Device};
+    use crate::{DType, Device, grad};
 
     fn zeros(shape: &[usize]) -> Tensor {
         Tensor::zeros(shape, DType::F32, Device::CPU).unwrap()
+    }
+
+    /// Gradients of one kernel, and gradients by one op each, which can be differentiated again.
+    #[test]
+    fn gradients_together_and_one_by_one_are_equal_to_rounding() {
+        let numbers = |shape: &[usize]| {
+            let values: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i * 37 % 101) as f32 / 101.0).collect();
+            Tensor::from_slice(&values, shape).unwrap().requires_grad()
+        };
+        for (channels, groups) in [(5, 1), (64, 64)] {
+            let window = Window::valid().padded([[1; 2]; 2]);
+            let shapes: [&[usize]; 3] = [&[9, 22, 23, channels], &[3, 3, channels / groups, 64], &[64]];
+            let leaves = shapes.map(numbers);
+            let [x, w, b] = &leaves;
+            let y = x.conv2d(w, Some(b), &window, groups).unwrap();
+            let loss = (&y * &y).sum(&[]).unwrap();
+            let of = |create_graph| grad(&[&loss], &[x, w, b], create_graph).unwrap();
+            for (together, alone) in of(false).iter().zip(&of(true)) {
+                let [together, alone] = [together, alone].map(|x| x.to_f64_vec().unwrap());
+                let near = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-5 * b.abs() + 1e-6;
+                assert!(together.iter().zip(&alone).all(near), "{groups} groups");
+            }
+        }
     }
 
     /// The example of every course: a 5 x 5 image of ones and zeros, and a filter that looks for a cross.

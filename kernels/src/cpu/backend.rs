@@ -2,7 +2,7 @@
 
 use super::read::for_parts;
 use super::threads::chunk_len;
-use super::widen::{widen, widen_pair, widen_to};
+use super::widen::{widen, widen_pair, widen_some, widen_to};
 use super::{binary, conv, copy, fused, index, matmul, norm, pool, reduce, scan_sort, slope, step, unary};
 use crate::backend::{ArgReduce, Backend, Moving, Normalize, Reduce, Window};
 use crate::{
@@ -148,6 +148,16 @@ impl Backend for Cpu {
         groups: usize,
     ) -> Result<Buffer> {
         widen([x, dy], |[x, dy]| conv::conv2d_grad_weight(x, dy, kernel, window, groups))
+    }
+
+    fn conv2d_grads(
+        &self,
+        views: [View; 3],
+        wanted: [bool; 3],
+        window: &Window,
+        groups: usize,
+    ) -> Result<[Option<Buffer>; 3]> {
+        widen_some(views, |views| conv::conv2d_grads(views, wanted, window, groups))
     }
 
     fn max_pool2d(&self, x: View, size: [usize; 2], window: &Window) -> Result<(Buffer, Buffer)> {

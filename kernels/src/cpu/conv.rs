@@ -7,7 +7,7 @@
 //! begin, and walks along the images themselves; a tap that lies in the padding points at zeros.
 //!
 //! - `taps` computes the result, and the gradient of the images, which is a convolution with the weights turned around.
-//! - `weight` computes the gradient of the weights, whose sums walk along rows of pixels.
+//! - `weight` computes the gradients of weights and bias, whose sums walk along rows of pixels.
 //! - `fold` computes the gradient of images of few channels, where the result's rows would be too short for vectors.
 //! - `winograd` computes all three with a quarter of the products, where kernels are 3 x 3 and channels not few.
 //! - `depthwise` has filters of one channel, which are no product of matrices; its kernels are `channels` and, for three by
@@ -26,7 +26,8 @@ mod winograd;
 
 use super::copy::Dense;
 use super::matmul::{Activate, Number, with_number};
-use crate::backend::Unary;
+use super::reduce::reduce;
+use crate::backend::{Reduce, Unary};
 use crate::window::{Axis, Window};
 use crate::{Buffer, DType, Result, View};
 
@@ -199,19 +200,58 @@ pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, 
 pub fn conv2d_grad_weight(x: View, dy: View, kernel: [usize; 2], window: &Window, groups: usize) -> Result<Buffer> {
     let ([n, h, w, c], [.., o]) = (shape(x), shape(dy));
     let s = Sizes::new(n, [h, w], [kernel[0], kernel[1], c / groups, o], window, groups);
+    grad_params(x, dy, false, &s).map(|(dw, _)| dw)
+}
+
+/// The gradients of [`conv2d`] with respect to `x`, `w` and `bias`, of those that are `wanted`.
+///
+/// # Errors
+/// If the element type is not `f32` or `f64`.
+pub fn conv2d_grads(
+    [x, w, dy]: [View; 3],
+    wanted: [bool; 3],
+    window: &Window,
+    groups: usize,
+) -> Result<[Option<Buffer>; 3]> {
+    let [n, height, width, _] = shape(x);
+    let s = Sizes::new(n, [height, width], shape(w), window, groups);
+    let [images, weights, bias] = wanted;
+    if images && weights && s.is_depthwise() && depthwise::grads::pays(&s) {
+        let [dx, dw, db] = depthwise::grads::of_all(x, w, dy, &s)?;
+        return Ok([Some(dx), Some(dw), bias.then_some(db)]);
+    }
+    let dx = images.then(|| conv2d_grad_input(dy, w, [height, width], window, groups)).transpose()?;
+    let (dw, db) = match weights {
+        true => grad_params(x, dy, bias, &s).map(|(dw, db)| (Some(dw), db))?,
+        false => (None, None),
+    };
+    let db = match db {
+        None if bias => Some(reduce(Reduce::Sum, dy, &[0, 1, 2])?),
+        other => other,
+    };
+    Ok([dx, dw, db])
+}
+
+/// The gradient of the weights, and that of a bias if it is wanted and comes out with it.
+fn grad_params(x: View, dy: View, bias: bool, s: &Sizes) -> Result<(Buffer, Option<Buffer>)> {
     if s.is_depthwise() {
-        return depthwise::grad_weight(x, dy, &s);
+        return depthwise::grads::of_params(x, dy, s).map(|[dw, db]| (dw, bias.then_some(db)));
     }
-    let mut dw = Buffer::unspecified(x.dtype(), s.taps() * c / groups * o);
-    if x.dtype() == DType::F32 && winograd::pays_grad_weight(&s) {
+    let mut dw = Buffer::unspecified(x.dtype(), s.taps() * s.c / s.groups * s.o);
+    if x.dtype() == DType::F32 && winograd::pays_grad_weight(s) {
         let (x, dy) = (Dense::<f32>::new(x), Dense::<f32>::new(dy));
-        winograd::grad_weight(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice());
-        return Ok(dw);
+        winograd::grad_weight(x.as_slice(), dy.as_slice(), s, dw.as_mut_slice());
+        return Ok((dw, None));
     }
+    let mut db = bias.then(|| Buffer::unspecified(x.dtype(), s.o));
     with_number!("conv2d_grad_weight", x.dtype(), T => {
         let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
-        let of = if pointwise::pays_grad_weight(&s) { pointwise::grad_weight::<T> } else { weight::grad_weight::<T> };
-        of(x.as_slice(), dy.as_slice(), &s, dw.as_mut_slice::<T>());
-    });
-    Ok(dw)
+        if pointwise::pays_grad_weight(s) {
+            pointwise::grad_weight(x.as_slice(), dy.as_slice(), s, dw.as_mut_slice::<T>());
+            return Ok((dw, None));
+        }
+        let sums = db.as_mut().map_or(&mut [][..], |db| db.as_mut_slice::<T>());
+        weight::grad_params(x.as_slice(), dy.as_slice(), s, dw.as_mut_slice::<T>(), sums);
+        Ok((dw, db))
+    })
 }

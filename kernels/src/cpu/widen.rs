@@ -27,6 +27,15 @@ pub fn widen_to<const N: usize, const M: usize>(
     views: [View; N],
     f: impl FnOnce([View; N]) -> Result<[Buffer; M]>,
 ) -> Result<[Buffer; M]> {
+    let all = widen_some(views, |views| Ok(f(views)?.map(Some)))?;
+    Ok(all.map(|y| y.expect("`f` made all of them")))
+}
+
+/// [`widen`] for kernels with several results, of which some may be missing.
+pub fn widen_some<const N: usize, const M: usize>(
+    views: [View; N],
+    f: impl FnOnce([View; N]) -> Result<[Option<Buffer>; M]>,
+) -> Result<[Option<Buffer>; M]> {
     let Some(narrow) = views.iter().map(View::dtype).find(|&dtype| is_narrow(dtype)) else {
         return f(views);
     };
@@ -36,8 +45,9 @@ pub fn widen_to<const N: usize, const M: usize>(
         Some((buffer, layout)) => View::new(buffer, layout),
         None => views[i],
     }))?;
-    Ok(results.map(|y| {
+    let rounded = |y: Buffer| {
         let layout = Layout::contiguous(&[y.len()]);
         if y.dtype() == DType::F32 { cast(View::new(&y, &layout), narrow) } else { y }
-    }))
+    };
+    Ok(results.map(|y| y.map(rounded)))
 }

@@ -61,8 +61,14 @@ impl Case {
         ]
     }
 
-    fn run(&self, on: &dyn Backend, dtype: DType) -> [Buffer; 3] {
-        self.run_on(on, &self.inputs(dtype), Some(Unary::Relu))
+    /// What [`Case::run_on`] gives, then the gradients of images, weights and bias computed together.
+    fn run(&self, on: &dyn Backend, dtype: DType) -> [Buffer; 6] {
+        let (inputs, layouts) = (self.inputs(dtype), self.layouts());
+        let views = [0, 1, 2].map(|i| View::new(&inputs[i], &layouts[i]));
+        let all = on.conv2d_grads(views, [true; 3], &self.window, self.groups).unwrap();
+        let [dx, dw, db] = all.map(|grad| grad.expect("it was wanted"));
+        let [y, only_dx, only_dw] = self.run_on(on, &inputs, Some(Unary::Relu));
+        [y, only_dx, only_dw, dx, dw, db]
     }
 }
 
@@ -79,7 +85,8 @@ fn check(case: Case, dtype: DType) {
     for isa in Isa::available() {
         isa.select().unwrap();
         let got = case.run(&CPU, dtype);
-        for (what, (got, want)) in ["result", "gradient of x", "gradient of w"].iter().zip(got.iter().zip(&want)) {
+        let what = ["result", "gradient of x", "gradient of w", "dx of all", "dw of all", "db of all"];
+        for (what, (got, want)) in what.iter().zip(got.iter().zip(&want)) {
             assert_close(got, want, SUMS, || format!("{what}: {dtype} {case:?} on {isa}"));
         }
     }
@@ -133,7 +140,7 @@ fn depthwise_convolutions_of_whole_vectors_agree() {
 }
 
 /// Sizes at which work is cut into several parts, blocks, panels and tiles.
-fn large() -> [Case; 15] {
+fn large() -> [Case; 17] {
     let valid = Window::valid();
     let around = valid.padded([[1; 2]; 2]);
     let case = |input, w, window, groups| Case { input, w, window, groups };
@@ -154,6 +161,9 @@ fn large() -> [Case; 15] {
         case([4, 21, 22, 70], [3, 3, 70], around.strided([2; 2]), 70),
         case([4, 21, 22, 64], [3, 3, 64], around, 64),
         case([4, 21, 22, 64], [3, 3, 64], around.strided([2; 2]), 64),
+        // So many images that gradients of depthwise convolutions are cut between them.
+        case([11, 27, 25, 48], [3, 3, 48], around, 48),
+        case([9, 42, 43, 70], [3, 3, 70], around.strided([2; 2]), 70),
     ]
 }
 

@@ -2,20 +2,22 @@
 //!
 //! There is nothing to be shared between channels, so there is no product of matrices in it: each element is used a few
 //! times, and memory sets the pace. Vectors hold neighbouring channels; rows of pixels are walked through once, while the
-//! rows that the kernel reads stay in a near cache.
+//! rows that the kernel reads stay in a near cache. The gradients of weights are in `grads`.
+
+pub mod grads;
 
 use std::ops::Range;
 
 use smallvec::SmallVec;
 
 use super::Sizes;
-use super::channels::{Pairs, Strip};
+use super::channels::Strip;
 use super::lattice::Lattice;
 use super::nine::{Nine, Patch};
 use crate::backend::Unary;
 use crate::buffer::scratch::Scratch;
 use crate::cpu::copy::Dense;
-use crate::cpu::matmul::{Activate, CACHE_LINE, HasKernels, Kernels, Number, Then, ranges, with_number};
+use crate::cpu::matmul::{Activate, CACHE_LINE, HasKernels, Kernels, Number, Then, with_number};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -84,53 +86,87 @@ impl<T: Number> Layer<'_, T> {
             unsafe { (self.kernels.weigh_nine)(&patch, &weights, self.base.as_ptr(), y.as_mut_ptr()) };
         }
     }
+}
 
-    /// Computes all rows: `lattices` for height and width, of which every pair has some of the results.
-    fn rows(&self, [height, width]: [&[Lattice]; 2], [rows, columns]: [usize; 2], y: &mut [T], then: Option<&Then<T>>) {
-        let len = (columns * self.channels).max(1);
-        let past = stream::pays(size_of_val(y));
-        let taps = self.w.len() / self.channels.max(1);
-        let nine = match (height, width) {
-            ([height], [width]) => Nine::of([height, width], self.channels, self.kernels.lanes),
+/// How all results of a [`Layer`] are computed.
+struct Plan<'a, T> {
+    /// Those of height and of width, of which every pair has some of the results.
+    lattices: [&'a [Lattice]; 2],
+    /// Rows of an image's results.
+    rows: usize,
+    /// Numbers of a row.
+    len: usize,
+    nine: Option<Nine>,
+    /// Rows that are computed at a time.
+    beside: usize,
+    /// Whether results are written past the caches by whoever computes them, or by copying.
+    at_once: bool,
+    by_copying: bool,
+    then: Option<&'a Then<'a, T>>,
+}
+
+impl<'a, T: Number> Plan<'a, T> {
+    /// For results of so many bytes in all.
+    fn new(
+        layer: &Layer<'_, T>,
+        lattices: [&'a [Lattice]; 2],
+        [rows, columns]: [usize; 2],
+        bytes: usize,
+        then: Option<&'a Then<'a, T>>,
+    ) -> Self {
+        let nine = match lattices {
+            [[height], [width]] => Nine::of([height, width], layer.channels, layer.kernels.lanes),
             _ => None,
         };
         let nine = nine.filter(Nine::shares);
-        let beside = nine.as_ref().map_or(1, |nine| nine.rows::<T>(self.channels));
+        let beside = nine.as_ref().map_or(1, |nine| nine.rows::<T>(layer.channels));
+        let past = stream::pays(bytes);
         // Whole lines can be written past the caches by whoever computes them, if nothing else is made of them.
-        let at_once = past && nine.is_some() && then.is_none() && self.kernels.lanes * size_of::<T>() == CACHE_LINE;
-        let by_copying = past && !at_once;
+        let at_once = past && nine.is_some() && then.is_none() && layer.kernels.lanes * size_of::<T>() == CACHE_LINE;
+        let len = (columns * layer.channels).max(1);
+        Self { lattices, rows, len, nine, beside, at_once, by_copying: past && !at_once, then }
+    }
+}
+
+impl<T: Number> Layer<'_, T> {
+    /// Computes all results.
+    fn fill(&self, plan: &Plan<'_, T>, y: &mut [T]) {
+        let taps = self.w.len() / self.channels.max(1);
         // Tasks of many rows, whose neighbours then find theirs in the cache, and of which memory is read as it expects it.
-        let each = (GRAIN / (len * taps).max(1)).max(y.len() / len / 64).max(1);
-        for_parts(y, each * len, &|start, y| {
-            let mut near = Scratch::filled(if by_copying { beside.min(rows) * len } else { 0 }, T::default());
-            let (mut at, end) = (start / len, (start + y.len()) / len);
-            let mut y = y;
-            while at < end {
-                let (n, row) = (at / rows, at % rows);
-                let count = beside.min(rows - row).min(end - at);
-                let (now, rest) = y.split_at_mut(count * len);
-                (y, at) = (rest, at + count);
-                let to = if by_copying { &mut near[..now.len()] } else { &mut *now };
-                match &nine {
-                    Some(nine) => self.rows_of_nine(nine, n, row..row + count, to, at_once),
-                    None => {
-                        let height = &height[row % height.len()];
-                        for width in width {
-                            self.row(n, [height, width], (row - height.first) / height.step, to);
-                        }
+        let each = (GRAIN / (plan.len * taps).max(1)).max(y.len() / plan.len / 64).max(1);
+        for_parts(y, each * plan.len, &|start, y| self.fill_rows(plan, start / plan.len, y));
+    }
+
+    /// Computes the rows that `y` holds, from row `at` on, counted over all images.
+    fn fill_rows(&self, plan: &Plan<'_, T>, mut at: usize, mut y: &mut [T]) {
+        let &Plan { lattices: [height, width], rows, len, ref nine, beside, at_once, by_copying, then } = plan;
+        let mut near = Scratch::filled(if by_copying { beside.min(rows) * len } else { 0 }, T::default());
+        let end = at + y.len() / len;
+        while at < end {
+            let (n, row) = (at / rows, at % rows);
+            let count = beside.min(rows - row).min(end - at);
+            let (now, rest) = y.split_at_mut(count * len);
+            (y, at) = (rest, at + count);
+            let to = if by_copying { &mut near[..now.len()] } else { &mut *now };
+            match nine {
+                Some(nine) => self.rows_of_nine(nine, n, row..row + count, to, at_once),
+                None => {
+                    let height = &height[row % height.len()];
+                    for width in width {
+                        self.row(n, [height, width], (row - height.first) / height.step, to);
                     }
                 }
-                if let Some(then) = then {
-                    then(to);
-                }
-                if by_copying {
-                    stream::copy(&near[..now.len()], now);
-                }
             }
-            if past {
-                stream::fence();
+            if let Some(then) = then {
+                then(to);
             }
-        });
+            if by_copying {
+                stream::copy(&near[..now.len()], now);
+            }
+        }
+        if at_once || by_copying {
+            stream::fence();
+        }
     }
 }
 
@@ -153,7 +189,9 @@ pub fn forward(x: View, w: View, bias: Option<View>, activation: Option<Unary>, 
         };
         let [height, width] = &lattices;
         T::activate(activation, &mut |then| {
-            layer.rows([height, width], s.axes.map(|axis| axis.output), y.as_mut_slice(), then);
+            let y = y.as_mut_slice();
+            let bytes = size_of_val(y);
+            layer.fill(&Plan::new(&layer, [height, width], s.axes.map(|axis| axis.output), bytes, then), y);
         })?;
     });
     Ok(y)
@@ -161,113 +199,35 @@ pub fn forward(x: View, w: View, bias: Option<View>, activation: Option<Unary>, 
 
 /// [`conv2d_grad_input`](super::conv2d_grad_input) with as many groups as channels and filters.
 pub fn grad_input(dy: View, w: View, s: &Sizes) -> Result<Buffer> {
-    let lattices = s.axes.map(|axis| {
-        let firsts = 0..axis.stride.min(axis.input);
-        firsts.map(|first| Lattice::backward(&axis, first)).collect::<SmallVec<[Lattice; 2]>>()
-    });
     let mut dx = Buffer::unspecified(dy.dtype(), s.inputs() * s.c);
     with_number!("conv2d_grad_input", dy.dtype(), T => {
         let (dy, w) = (Dense::<T>::new(dy), Dense::<T>::new(w));
-        let zeros = Scratch::filled(s.c, T::default());
-        let layer = Layer {
-            kernels: T::kernels(Isa::get()),
-            x: dy.as_slice(),
-            x_pixels: s.axes[0].output * s.axes[1].output,
-            x_width: s.axes[1].output,
-            w: w.as_slice(),
-            w_width: s.axes[1].kernel,
-            base: &zeros,
-            channels: s.c,
-        };
-        let [height, width] = &lattices;
-        layer.rows([height, width], s.axes.map(|axis| axis.input), dx.as_mut_slice(), None);
+        let dx = dx.as_mut_slice();
+        let bytes = size_of_val(dx);
+        of_input(dy.as_slice(), w.as_slice(), s, bytes, &mut |layer, plan| layer.fill(plan, dx));
     });
     Ok(dx)
 }
 
-/// [`conv2d_grad_weight`](super::conv2d_grad_weight) with as many groups as channels and filters.
-pub fn grad_weight(x: View, dy: View, s: &Sizes) -> Result<Buffer> {
-    let len = s.taps() * s.c;
-    let mut dw = Buffer::unspecified(x.dtype(), len);
-    with_number!("conv2d_grad_weight", x.dtype(), T => {
-        let (x, dy) = (Dense::<T>::new(x), Dense::<T>::new(dy));
-        let rows = s.n * s.axes[0].output;
-        // Sums of nine weights a channel are soon added up, so a quarter of the work that pays for a part elsewhere pays here.
-        let parts = super::weight::Parts::new(rows, 4 * s.axes[1].output * len, len);
-        let (x, dy, kernels) = (x.as_slice(), dy.as_slice(), T::kernels(Isa::get()));
-        let [height, width] = s.axes.map(|axis| Lattice::forward(&axis));
-        let nine = Nine::of([&height, &width], s.c, kernels.lanes);
-        parts.add_up(dw.as_mut_slice::<T>(), &|part, sums| {
-            sums.fill(T::default());
-            match &nine {
-                Some(nine) => correlate_nine(kernels, nine, [x, dy], [height.count, s.c], part, sums),
-                None => part.for_each(|row| correlate_row(kernels, x, dy, s, row, sums)),
-            }
-        });
+/// Calls `f` with the convolution that makes the gradient of the images, of so many bytes.
+fn of_input<T: Number>(dy: &[T], w: &[T], s: &Sizes, bytes: usize, f: &mut dyn FnMut(&Layer<'_, T>, &Plan<'_, T>)) {
+    let lattices = s.axes.map(|axis| {
+        let firsts = 0..axis.stride.min(axis.input);
+        firsts.map(|first| Lattice::backward(&axis, first)).collect::<SmallVec<[Lattice; 2]>>()
     });
-    Ok(dw)
-}
-
-/// Adds what some rows of the result's gradient have to say of all weights of three by three taps.
-fn correlate_nine<T: Number>(
-    kernels: &Kernels<T>,
-    nine: &Nine,
-    [x, dy]: [&[T]; 2],
-    [height, channels]: [usize; 2],
-    part: Range<usize>,
-    sums: &mut [T],
-) {
-    assert!(sums.len() >= 9 * channels, "each tap has sums for all channels");
-    let beside = nine.rows::<T>(channels);
-    let mut at = part.start;
-    while at < part.end {
-        let (n, row) = (at / height, at % height);
-        let count = beside.min(height - row).min(part.end - at);
-        for (rows, first, patch) in nine.patches(x, channels, n, row..row + count) {
-            let other = &dy[(n * height + rows.start) * patch.to_row..][..rows.len() * patch.to_row];
-            let sums = &mut sums[3 * first * channels..];
-            // SAFETY: `patches` names pixels of the image, as many rows of gradients were just cut out, the sums have all
-            // channels of all taps, and the kernels are those of this machine.
-            unsafe { (kernels.correlate_nine)(&patch, other.as_ptr(), sums.as_mut_ptr()) };
-        }
-        at += count;
-    }
-}
-
-/// Pixels that are worked on at a time.
-const PIXELS: usize = 16;
-
-/// Adds what a row of the result's gradient has to say of all weights.
-fn correlate_row<T: Number>(kernels: &Kernels<T>, x: &[T], dy: &[T], s: &Sizes, row: usize, sums: &mut [T]) {
-    let [height, width] = s.axes;
-    let (n, oh) = (row / height.output, row % height.output);
-    assert!(sums.len() >= s.taps() * s.c, "each tap has sums for all channels");
-    let inner = Lattice::forward(&width).inner();
-    let borders = (0..inner.start).chain(inner.end..width.output).map(|ow| ow..ow + 1);
-    // A few pixels at a time, with all channels and all taps, so that memory is read from one end to the other.
-    for range in borders.chain(ranges(inner, PIXELS)).filter(|range| !range.is_empty()) {
-        for (kh, ih) in height.taps(oh) {
-            let taps: SmallVec<[(*const T, *mut T); 8]> = width
-                .taps(range.start)
-                .map(|(kw, iw)| {
-                    let pixel = ((n * height.input + ih) * width.input + iw) * s.c;
-                    (x[pixel..].as_ptr(), sums[(kh * width.kernel + kw) * s.c..].as_mut_ptr())
-                })
-                .collect();
-            let other = &dy[(row * width.output + range.start) * s.c..];
-            let pairs = Pairs {
-                count: range.len(),
-                channels: s.c,
-                taps: &taps,
-                step: width.stride * s.c,
-                other: other.as_ptr(),
-                other_step: s.c,
-            };
-            // SAFETY: `taps` names pixels of the image for the first result of the range, and so for all, since a range has one
-            // result or is where every tap finds an element; sums have all channels; the kernels are this machine's.
-            unsafe { (kernels.correlate)(&pairs) };
-        }
-    }
+    let zeros = Scratch::filled(s.c, T::default());
+    let layer = Layer {
+        kernels: T::kernels(Isa::get()),
+        x: dy,
+        x_pixels: s.axes[0].output * s.axes[1].output,
+        x_width: s.axes[1].output,
+        w,
+        w_width: s.axes[1].kernel,
+        base: &zeros,
+        channels: s.c,
+    };
+    let [height, width] = &lattices;
+    f(&layer, &Plan::new(&layer, [height, width], s.axes.map(|axis| axis.input), bytes, None));
 }
 
 #[cfg(test)]

@@ -312,15 +312,15 @@ fn fetch<V: Lane, const TAPS: usize, const STEP: usize, const COUNT: usize>(p: &
     }
 }
 
-/// `sums += pixel * other`, for every tap and channel, over all results of a patch, to each of which belongs an `other`. The sums
-/// of neighbouring taps are `channels` apart.
+/// `sums += pixel * other`, for every tap and channel, over all results of a patch, to each of which belongs an `other`, and
+/// `total += other`. The sums of neighbouring taps are `channels` apart.
 ///
 /// # Safety
 /// As for [`weigh`].
 #[inline(always)]
-pub unsafe fn correlate<V: Lane>(p: &Patch<V::Elem>, other: *const V::Elem, sums: *mut V::Elem) {
+pub unsafe fn correlate<V: Lane>(p: &Patch<V::Elem>, other: *const V::Elem, sums: *mut V::Elem, total: *mut V::Elem) {
     // SAFETY: passed on.
-    unsafe { with_constants!(p, |TAPS, STEP| correlate_rows::<V, TAPS, STEP>(p, other, sums)) }
+    unsafe { with_constants!(p, |TAPS, STEP| correlate_rows::<V, TAPS, STEP>(p, other, sums, total)) }
 }
 
 #[inline(always)]
@@ -329,10 +329,12 @@ unsafe fn correlate_rows<V: Lane, const TAPS: usize, const STEP: usize>(
     p: &Patch<V::Elem>,
     other: *const V::Elem,
     sums: *mut V::Elem,
+    total: *mut V::Elem,
 ) {
     // SAFETY: as for the caller.
     unsafe {
         for at in (0..p.channels).step_by(V::LANES) {
+            let mut b = V::load(total.add(at));
             let mut w = [[V::splat(V::Elem::default()); 3]; TAPS];
             for r in 0..TAPS {
                 for tap in 0..3 {
@@ -345,9 +347,10 @@ unsafe fn correlate_rows<V: Lane, const TAPS: usize, const STEP: usize>(
                 for_columns!(p, |COUNT, LOW, HIGH, column| {
                     let from = from.wrapping_add(column * STEP * p.channels);
                     let other = other.add(column * p.channels);
-                    correlate_results::<V, TAPS, STEP, COUNT, LOW, HIGH>(p, from, other, &mut w);
+                    correlate_results::<V, TAPS, STEP, COUNT, LOW, HIGH>(p, from, other, &mut w, &mut b);
                 });
             }
+            b.store(total.add(at));
             for r in 0..TAPS {
                 for tap in 0..3 {
                     w[r][tap].store(sums.add((3 * r + tap) * p.channels + at));
@@ -372,12 +375,14 @@ unsafe fn correlate_results<
     from: *const V::Elem,
     other: *const V::Elem,
     w: &mut [[V; 3]; TAPS],
+    b: &mut V,
 ) {
     // SAFETY: as for the caller.
     unsafe {
         let mut others = [V::splat(V::Elem::default()); COUNT];
         for i in 0..COUNT {
             others[i] = V::load(other.add(i * p.channels));
+            *b = b.add(others[i]);
             if p.ahead > 0 {
                 prefetch(other.wrapping_add(p.rows * p.to_row + i * p.channels));
             }

@@ -1,5 +1,5 @@
-//! The gradient of the weights: for each tap of the kernel a product of the images, transposed, with the gradient of the
-//! result, summed over all pixels.
+//! The gradients of weights and bias: for each tap of the kernel a product of the images, transposed, with the gradient of
+//! the result, summed over all pixels; and the sum of that gradient, while it is in the cache.
 //!
 //! The tiles of that product walk along rows of pixels where they lie: a run is a row, and nothing is copied. A block of rows
 //! stays in the second-level cache while the tiles of every tap go through it. The sum over pixels is cut into parts that
@@ -16,22 +16,20 @@ use crate::cpu::matmul::{Copied, EARLY, Kernels, MAX_WIDTH, Number, Operand, SOO
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
-use crate::cpu::threads::GRAIN;
+use crate::cpu::threads::{GRAIN, for_chunks};
 
 /// A sum over rows of pixels, cut into parts.
 pub struct Parts {
     rows: usize,
     /// Rows in a part.
     each: usize,
-    /// Elements of the sum.
-    len: usize,
 }
 
 impl Parts {
     /// Multiply-adds that pay for a part.
     const WORTH: usize = 1 << 19;
     /// Parts, at most.
-    const MOST: usize = 8;
+    pub const MOST: usize = 8;
     /// Elements of all parts' sums, at most, where there are more than two.
     const ROOM: usize = 1 << 20;
 
@@ -40,41 +38,117 @@ impl Parts {
         let most = (Self::ROOM / len.max(1)).clamp(2, Self::MOST);
         let wanted = (rows.saturating_mul(cost) / Self::WORTH).clamp(1, most);
         // A power of two, so that two threads, and four, have the same number each.
-        Self { rows, each: rows.div_ceil(1 << wanted.ilog2()).max(1), len }
+        Self { rows, each: rows.div_ceil(1 << wanted.ilog2()).max(1) }
     }
 
-    /// Calls `f` with the rows of each part and a place for their sum, on several threads, and adds up the sums.
-    pub fn add_up<T: Number>(&self, sum: &mut [T], f: &(dyn Fn(Range<usize>, &mut [T]) + Sync)) {
+    /// Calls `f` with the rows of each part and places for their sums, of weights and of a bias, on several threads, and adds
+    /// up the sums. Each part also gets its rows' share of `beside`, which is not summed.
+    pub fn add_up<T: Number>(&self, [dw, db]: [&mut [T]; 2], beside: &mut [T], f: &OnPart<'_, T>) {
         let parts: SmallVec<[Range<usize>; 8]> = ranges(0..self.rows, self.each).collect();
-        if parts.len() == 1 || self.len == 0 {
-            return f(0..self.rows, sum);
+        let (middle, len) = (dw.len(), dw.len() + db.len());
+        if parts.len() <= 1 || len == 0 {
+            return f(0..self.rows, [dw, db], beside);
         }
-        let mut sums = Buffer::unspecified(T::DTYPE, parts.len() * self.len);
+        let mut sums = Buffer::unspecified(T::DTYPE, parts.len() * len);
         let sums = sums.as_mut_slice::<T>();
-        for_parts(sums, self.len, &|start, sum| f(parts[start / self.len].clone(), sum));
-        let (first, rest) = sums.split_at(self.len);
-        for_parts(sum, GRAIN / parts.len(), &|start, sum| {
-            add_parts(sum, &first[start..start + sum.len()], &rest[start..], self.len, &[]);
+        let mut shares = beside.chunks_mut((beside.len() / self.rows * self.each).max(1));
+        let tasks = parts.into_iter().zip(sums.chunks_exact_mut(len));
+        let mut tasks: SmallVec<[_; 8]> =
+            tasks.map(|(rows, sums)| (rows, sums.split_at_mut(middle), shares.next().unwrap_or_default())).collect();
+        for_chunks(&mut tasks, 1, &|_, tasks| {
+            for (rows, (dw, db), share) in tasks {
+                f(rows.clone(), [dw, db], share);
+            }
         });
+        drop(tasks);
+        let (first, rest) = sums.split_at(len);
+        for (sum, at) in [(dw, 0), (db, middle)] {
+            for_parts(sum, GRAIN / self.rows.div_ceil(self.each), &|start, sum| {
+                add_parts(sum, &first[at + start..][..sum.len()], &rest[at + start..], len, &[]);
+            });
+        }
     }
 }
 
-/// The gradient of the weights.
-pub fn grad_weight<T: Number>(x: &[T], dy: &[T], s: &Sizes, dw: &mut [T]) {
+/// Computes the sums of some rows, of weights and bias, and those rows of something else.
+pub type OnPart<'a, T> = dyn Fn(Range<usize>, [&mut [T]; 2], &mut [T]) + Sync + 'a;
+
+crate::simd! {
+    /// Adds rows of numbers to `sums`, which is as long as a row.
+    pub fn add_rows<T>(rows: &[T], sums: &mut [T]) where [T: Number] {
+        let (width, mut at) = (sums.len(), 0);
+        while width - at >= 32 {
+            add_columns::<T, 32>(rows, at, sums);
+            at += 32;
+        }
+        while width - at >= 8 {
+            add_columns::<T, 8>(rows, at, sums);
+            at += 8;
+        }
+        while width > at {
+            add_columns::<T, 1>(rows, at, sums);
+            at += 1;
+        }
+    }
+}
+
+/// Adds `N` columns of rows to `sums`, several rows side by side, so that no addition waits for the one before.
+#[inline(always)]
+fn add_columns<T: Number, const N: usize>(rows: &[T], at: usize, sums: &mut [T]) {
+    const BESIDE: usize = 4;
+    let width = sums.len();
+    let mut blocks = [[T::default(); N]; BESIDE];
+    let add = |block: &mut [T; N], row: &[T]| {
+        for (sum, &x) in block.iter_mut().zip(&row[at..at + N]) {
+            *sum = *sum + x;
+        }
+    };
+    let mut groups = rows.chunks_exact(BESIDE * width);
+    for group in &mut groups {
+        for (block, row) in blocks.iter_mut().zip(group.chunks_exact(width)) {
+            add(block, row);
+        }
+    }
+    for (block, row) in blocks.iter_mut().zip(groups.remainder().chunks_exact(width)) {
+        add(block, row);
+    }
+    for block in blocks {
+        sums[at..].iter_mut().zip(block).for_each(|(sum, x)| *sum = *sum + x);
+    }
+}
+
+/// The gradient of the weights, and that of a bias, unless `db` is empty.
+pub fn grad_params<T: Number>(x: &[T], dy: &[T], s: &Sizes, dw: &mut [T], db: &mut [T]) {
+    db.fill(T::default());
     if s.has_few_channels() && s.has_padding() {
         let (x, s) = padded(x, s);
-        return grad_weight(x.as_slice(), dy, &s, dw);
+        return with_total([x.as_slice(), dy], &s, dw, (dy, db));
     }
     let longer = s.is_pointwise().then(|| pointwise::in_long_rows(s));
     let s = longer.as_ref().unwrap_or(s);
+    let lanes = T::kernels(Isa::get()).lanes;
+    if s.is_pointwise() && !s.o.is_multiple_of(lanes) && s.c.is_multiple_of(lanes) {
+        // Images and result change places, since the channels of the images fill vectors, and those of the result do not.
+        let mut turned = Buffer::unspecified(T::DTYPE, dw.len());
+        with_total([dy, x], &Sizes { c: s.o, o: s.c, ..*s }, turned.as_mut_slice::<T>(), (dy, db));
+        for (i, row) in turned.as_slice::<T>().chunks_exact(s.c.max(1)).enumerate() {
+            for (to, &from) in dw[i..].iter_mut().step_by(s.o).zip(row) {
+                *to = from;
+            }
+        }
+        return;
+    }
+    with_total([x, dy], s, dw, (dy, db));
+}
+
+/// Writes the sum of `x`, transposed, times `dy`, and adds the numbers of each pixel, of which there are as many as sums in
+/// `total`.
+fn with_total<T: Number>([x, dy]: [&[T]; 2], s: &Sizes, dw: &mut [T], (pixels, total): (&[T], &mut [T])) {
     let kernels = T::kernels(Isa::get());
     let (depth, columns) = (s.c / s.groups, s.o / s.groups);
     let [height, width] = s.axes;
     let len = s.taps() * depth * columns;
     let ragged = columns % kernels.lanes > 0;
-    if ragged && s.is_pointwise() && depth.is_multiple_of(kernels.lanes) {
-        return turned_around(x, dy, s, dw);
-    }
     if len == 0 || s.outputs() == 0 {
         return dw.fill(T::default());
     }
@@ -87,30 +161,20 @@ pub fn grad_weight<T: Number>(x: &[T], dy: &[T], s: &Sizes, dw: &mut [T]) {
             dy: filled.as_ref().map_or(&dy[group * columns..], |filled| filled.as_slice()),
             dy_pixel: if ragged { columns.next_multiple_of(kernels.lanes) } else { s.o },
             columns,
+            pixels,
         };
         let parts = Parts::new(s.n * height.output, width.output * len, len);
-        let of_rows = |rows: Range<usize>, sum: &mut [T]| product.write(rows, sum);
+        let of_rows: &OnPart<'_, T> = &|rows, [sum, total], _| product.write(rows, sum, total);
         if s.groups == 1 {
-            parts.add_up(dw, &of_rows);
-        } else {
-            let mut sum = Buffer::unspecified(T::DTYPE, len);
-            parts.add_up(sum.as_mut_slice::<T>(), &of_rows);
-            let rows = sum.as_slice::<T>().chunks_exact(columns);
-            for (to, from) in dw.chunks_exact_mut(s.o).zip(rows) {
-                to[group * columns..][..columns].copy_from_slice(from);
-            }
+            return parts.add_up([dw, total], &mut [], of_rows);
         }
-    }
-}
-
-/// [`grad_weight`] for a kernel of 1 x 1, where images and result may change places, if the channels of the images fill vectors
-/// and those of the result do not.
-fn turned_around<T: Number>(x: &[T], dy: &[T], s: &Sizes, dw: &mut [T]) {
-    let mut transposed = Buffer::unspecified(T::DTYPE, dw.len());
-    grad_weight(dy, x, &Sizes { c: s.o, o: s.c, ..*s }, transposed.as_mut_slice::<T>());
-    for (i, row) in transposed.as_slice::<T>().chunks_exact(s.c.max(1)).enumerate() {
-        for (to, &from) in dw[i..].iter_mut().step_by(s.o).zip(row) {
-            *to = from;
+        let mut sum = Buffer::unspecified(T::DTYPE, len);
+        // One group's sums are for all channels.
+        let total = if group == 0 { &mut *total } else { &mut [] };
+        parts.add_up([sum.as_mut_slice::<T>(), total], &mut [], of_rows);
+        let rows = sum.as_slice::<T>().chunks_exact(columns);
+        for (to, from) in dw.chunks_exact_mut(s.o).zip(rows) {
+            to[group * columns..][..columns].copy_from_slice(from);
         }
     }
 }
@@ -138,11 +202,14 @@ struct Product<'a, T: 'static> {
     dy: &'a [T],
     dy_pixel: usize,
     columns: usize,
+    /// What the total is of.
+    pixels: &'a [T],
 }
 
 impl<T: Number> Product<'_, T> {
-    /// Writes the sum over some rows of the result's pixels, counted over all images.
-    fn write(&self, rows: Range<usize>, sum: &mut [T]) {
+    /// Writes the sum over some rows of the result's pixels, counted over all images, and the total of those.
+    fn write(&self, rows: Range<usize>, sum: &mut [T], total: &mut [T]) {
+        total.fill(T::default());
         let s = self.s;
         let row =
             (s.axes[1].input * self.x.pixel * s.axes[0].stride + s.axes[1].output * self.dy_pixel) * size_of::<T>();
@@ -151,6 +218,10 @@ impl<T: Number> Product<'_, T> {
         // Tiles have channels of one tap, or of several where there are few.
         let span = if s.has_few_channels() { s.taps() * depth } else { depth };
         for block in ranges(rows.clone(), block) {
+            if !total.is_empty() {
+                let row = s.axes[1].output * total.len();
+                add_rows(&self.pixels[block.start * row..block.end * row], total);
+            }
             for panel in ranges(0..self.columns, self.kernels.width()) {
                 for taps in ranges(0..s.taps() * depth, span) {
                     for tile in heights(taps, self.kernels.height()) {

@@ -297,21 +297,25 @@ pub fn grad_weight(x: &[f32], dy: &[f32], s: &Sizes, dw: &mut [f32]) {
     let len = ALL * s.c * columns;
     let block = together(s.c + s.o);
     let mut sums = Buffer::unspecified(DType::F32, len);
-    Parts::new(grid.squares(), len, len).add_up(sums.as_mut_slice::<f32>(), &|squares, sums| {
-        let mut points = [s.c, s.o].map(|channels| Points::new(block.min(squares.len()), channels, kernels.lanes));
-        for part in ranges(squares.clone(), block) {
-            let [of_images, of_slopes] = &mut points;
-            // SAFETY: each code gets squares of as many pixels as it reads.
-            unsafe {
-                read(transforms().images, (&grid, part.clone()), &images, of_images);
-                read(transforms().slopes, (&grid, part.clone()), &slopes, of_slopes);
+    Parts::new(grid.squares(), len, len).add_up(
+        [sums.as_mut_slice::<f32>(), &mut []],
+        &mut [],
+        &|squares, [sums, _], _| {
+            let mut points = [s.c, s.o].map(|channels| Points::new(block.min(squares.len()), channels, kernels.lanes));
+            for part in ranges(squares.clone(), block) {
+                let [of_images, of_slopes] = &mut points;
+                // SAFETY: each code gets squares of as many pixels as it reads.
+                unsafe {
+                    read(transforms().images, (&grid, part.clone()), &images, of_images);
+                    read(transforms().slopes, (&grid, part.clone()), &slopes, of_slopes);
+                }
+                for (point, sums) in sums.chunks_exact_mut(s.c * columns).enumerate() {
+                    // SAFETY: the points are those of the part.
+                    unsafe { correlate(&points, point, part.len(), part.start > squares.start, s, sums) };
+                }
             }
-            for (point, sums) in sums.chunks_exact_mut(s.c * columns).enumerate() {
-                // SAFETY: the points are those of the part.
-                unsafe { correlate(&points, point, part.len(), part.start > squares.start, s, sums) };
-            }
-        }
-    });
+        },
+    );
     let sums = sums.as_slice::<f32>();
     for channel in 0..s.c {
         let (from, to) = (sums[channel * columns..].as_ptr(), dw[channel * s.o..].as_mut_ptr());

@@ -80,7 +80,7 @@ pub struct Kernels<T: 'static> {
     pub(in crate::cpu) correlate: unsafe fn(&channels::Pairs<T>),
     /// Both for three by three taps.
     pub(in crate::cpu) weigh_nine: unsafe fn(&nine::Patch<T>, &nine::Weights<T>, *const T, *mut T),
-    pub(in crate::cpu) correlate_nine: unsafe fn(&nine::Patch<T>, *const T, *mut T),
+    pub(in crate::cpu) correlate_nine: unsafe fn(&nine::Patch<T>, *const T, *mut T, *mut T),
 }
 
 impl<T> Kernels<T> {
@@ -369,9 +369,9 @@ macro_rules! kernels {
                 unsafe { nine::weigh::<$Lane>(patch, weights, base, to) }
             }
             $(#[target_feature(enable = $feature)])?
-            unsafe fn correlate_nine(patch: &nine::Patch<$T>, other: *const $T, sums: *mut $T) {
+            unsafe fn correlate_nine(patch: &nine::Patch<$T>, other: *const $T, sums: *mut $T, total: *mut $T) {
                 // SAFETY: as above.
-                unsafe { nine::correlate::<$Lane>(patch, other, sums) }
+                unsafe { nine::correlate::<$Lane>(patch, other, sums, total) }
             }
             Kernels {
                 lanes: <$Lane as Lane>::LANES,

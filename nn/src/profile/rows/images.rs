@@ -64,8 +64,13 @@ impl Kind {
 
     /// Everything that a training step computes: the result, and the gradients of images, weights and bias.
     fn step(self, x: &[Tensor]) -> Result<Vec<Tensor>> {
-        let y = self.forward(x, None)?;
-        Ok(vec![y, self.grad_input(x)?, self.grad_weight(x)?, x[3].sum(&[0, 1, 2])?])
+        let (y, (window, groups)) = (self.forward(x, None)?, self.window_of(x));
+        let device = x[0].device();
+        let grads =
+            device.backend().conv2d_grads([x[0].view(), x[1].view(), x[3].view()], [true; 3], &window, groups)?;
+        let grads = grads.into_iter().zip([x[0].shape(), x[1].shape(), &x[1].shape()[3..]]);
+        let grads = grads.map(|(grad, shape)| Tensor::from_buffer(grad.expect("it was wanted"), shape, device));
+        [Ok(y)].into_iter().chain(grads).collect()
     }
 }
 
@@ -105,7 +110,7 @@ pub fn convolutions() -> Vec<Operation> {
             Kind { same: true, .. } => |s| 3 * flops::<true, false>(s),
             _ => |s| 3 * flops::<false, false>(s),
         };
-        row(name, "conv2d", kind, Kind::step).counting(flops)
+        row(name, "conv2d_grads", kind, Kind::step).counting(flops)
     };
     vec![
         row("conv2d", "conv2d", valid, forward),
