@@ -12,23 +12,30 @@ pub type Dims = SmallVec<[usize; 6]>;
 pub type Strides = SmallVec<[isize; 6]>;
 
 /// Shape, strides and offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Dims,
     strides: Strides,
     offset: usize,
 }
 
+impl Clone for Layout {
+    /// Copies dimensions at once, where the derived function would push one after the other: every view is a clone.
+    fn clone(&self) -> Self {
+        Self::strided(&self.shape, &self.strides, self.offset)
+    }
+}
+
 impl Layout {
     /// Row-major order without gaps, starting at the buffer's first element.
     pub fn contiguous(shape: &[usize]) -> Self {
-        Self { shape: shape.into(), strides: row_major(shape), offset: 0 }
+        Self { shape: Dims::from_slice(shape), strides: row_major(shape), offset: 0 }
     }
 
     /// Any shape, strides and offset; [`Layout::fits`] tells whether a buffer covers it.
     pub fn strided(shape: &[usize], strides: &[isize], offset: usize) -> Self {
         assert_eq!(shape.len(), strides.len(), "one stride for each dimension");
-        Self { shape: shape.into(), strides: strides.into(), offset }
+        Self { shape: Dims::from_slice(shape), strides: Strides::from_slice(strides), offset }
     }
 
     /// The sizes of the dimensions.
@@ -140,7 +147,7 @@ impl Layout {
                 _ => return None,
             }
         }
-        Some(Self { shape: shape.into(), strides, offset: self.offset })
+        Some(Self { shape: Dims::from_slice(shape), strides, offset: self.offset })
     }
 
     /// The same elements in another shape of the same length, or nothing where that needs a copy.
@@ -164,7 +171,7 @@ impl Layout {
                 return None;
             }
         }
-        Some(Self { shape: shape.into(), strides, offset: self.offset })
+        Some(Self { shape: Dims::from_slice(shape), strides, offset: self.offset })
     }
 
     /// The fewest `(size, stride)` pairs that visit the same elements in the same order, outermost first.

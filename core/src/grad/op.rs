@@ -56,9 +56,9 @@ pub struct Saved<'a> {
 impl Saved<'_> {
     /// The inputs. The op must have declared [`Saves::inputs`].
     pub fn inputs<const N: usize>(&self) -> Result<[&Tensor; N]> {
-        let kept: Vec<&Tensor> = self.node.inputs().iter().collect();
-        kept.try_into().map_err(|kept: Vec<_>| {
-            let (name, count) = (self.node.name(), kept.len());
+        let kept = <&[Tensor; N]>::try_from(self.node.inputs());
+        kept.map(|kept| kept.each_ref()).map_err(|_| {
+            let (name, count) = (self.node.name(), self.node.inputs().len());
             Error::Gradient(format!("{name}: backward reads {N} inputs, {count} were kept; its `saves` must say so"))
         })
     }

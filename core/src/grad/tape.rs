@@ -141,7 +141,7 @@ pub fn apply(op: impl Op, inputs: &[&Tensor]) -> Result<Tensor> {
     let saves = op.saves();
     let mut node = Node::new(Some(Box::new(op)));
     node.parents = inputs.iter().map(|input| input.node().cloned()).collect();
-    node.shapes = inputs.iter().map(|input| input.shape().into()).collect();
+    node.shapes = inputs.iter().map(|input| Dims::from_slice(input.shape())).collect();
     if saves.inputs {
         node.inputs = inputs.iter().map(|&input| input.clone()).collect();
     }

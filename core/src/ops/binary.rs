@@ -5,6 +5,8 @@
 //! to the first of both in the order truth value, u8, i32, i64, f16 and bf16, f32, f64 that holds them. The rules know nothing of broadcasting: the
 //! engine sums a gradient to its input's shape.
 
+use std::borrow::Cow;
+
 use gradus_kernels::{Binary, layout};
 
 use crate::grad::{Grads, Op, Saved, Saves, apply};
@@ -91,7 +93,7 @@ pub fn combine(f: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if !dtype.is_float() && f.reference_int(1, 1).is_none() {
         dtype = DType::F32;
     }
-    apply(Combine(f), &[&a.to_dtype(dtype)?, &b.to_dtype(dtype)?])
+    apply(Combine(f), &[&*a.as_dtype(dtype)?, &*b.as_dtype(dtype)?])
 }
 
 /// Whether the table has a gradient rule for `f`.
@@ -126,21 +128,25 @@ impl Op for Combine {
 }
 
 /// All of `inputs` in the one shape to which they broadcast; they must be on one device.
-pub(super) fn broadcast<const N: usize>(op: &'static str, inputs: [&Tensor; N]) -> Result<[Tensor; N]> {
+pub(super) fn broadcast<'a, const N: usize>(op: &'static str, inputs: [&'a Tensor; N]) -> Result<[Cow<'a, Tensor>; N]> {
     let shapes = inputs.map(Tensor::shape);
     if let Some(other) = inputs.iter().find(|input| input.device() != inputs[0].device()) {
         let what = format!("tensors on {} and {}; move one with to_device", inputs[0].device(), other.device());
         return Err(Error::argument(op, what));
+    }
+    if shapes.iter().all(|&shape| shape == shapes[0]) {
+        return Ok(inputs.map(Cow::Borrowed));
     }
     let Some(shape) = layout::broadcast_shapes(&shapes) else {
         let listed = shapes.map(|shape| format!("{shape:?}")).join(" and ");
         let what = format!("shapes {listed} do not broadcast: aligned at the right, sizes must be equal or 1");
         return Err(Error::shape(op, what));
     };
-    Ok(inputs.map(|input| match input.layout().broadcast_to(&shape) {
-        Some(layout) => input.with_layout(layout),
-        None => unreachable!("broadcast_shapes found a shape that every input broadcasts to"),
-    }))
+    let mut all = inputs.map(Cow::Borrowed);
+    for (wide, input) in all.iter_mut().zip(inputs) {
+        *wide = input.broadcast_view(&shape)?;
+    }
+    Ok(all)
 }
 
 /// The type that holds the values of both.

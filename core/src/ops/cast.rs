@@ -1,5 +1,7 @@
 //! Element types and devices.
 
+use std::borrow::Cow;
+
 use super::binary::combine_types;
 use crate::grad::{Grads, Op, Saved, apply};
 use crate::{DType, Device, Result, Tensor};
@@ -21,21 +23,25 @@ impl Tensor {
         apply(Move { from: self.device(), to: device }, &[self])
     }
 
-    /// Both in the type that holds the values of both.
-    pub(super) fn same_type(&self, other: &Tensor) -> Result<(Tensor, Tensor)> {
-        let dtype = combine_types(self.dtype(), other.dtype());
-        Ok((self.to_dtype(dtype)?, other.to_dtype(dtype)?))
+    /// [`Tensor::to_dtype`] without another handle where there is nothing to convert.
+    pub(super) fn as_dtype(&self, dtype: DType) -> Result<Cow<'_, Tensor>> {
+        if dtype == self.dtype() { Ok(Cow::Borrowed(self)) } else { self.to_dtype(dtype).map(Cow::Owned) }
     }
 }
 
 /// All tensors in the one type that takes them in.
-pub(super) fn same_types<const N: usize>(tensors: [&Tensor; N]) -> Result<[Tensor; N]> {
+pub(super) fn same_types<const N: usize>(tensors: [&Tensor; N]) -> Result<[Cow<'_, Tensor>; N]> {
     let dtype = tensors.iter().fold(tensors[0].dtype(), |dtype, x| combine_types(dtype, x.dtype()));
-    let mut same = tensors.map(Tensor::clone);
-    for x in same.iter_mut().filter(|x| x.dtype() != dtype) {
-        *x = x.to_dtype(dtype)?;
+    let mut same = tensors.map(Cow::Borrowed);
+    for (same, x) in same.iter_mut().zip(tensors) {
+        *same = x.as_dtype(dtype)?;
     }
     Ok(same)
+}
+
+/// [`apply`] to tensors in the one type that takes them in.
+pub(super) fn apply_to_same<const N: usize>(op: impl Op, tensors: [&Tensor; N]) -> Result<Tensor> {
+    apply(op, &same_types(tensors)?.each_ref().map(|x| &**x))
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use gradus_kernels::{Binary, Compare};
 
 use super::binary::{broadcast, combine};
+use super::cast::same_types;
 use crate::grad::{Grads, Op, Saved, Saves, apply};
 use crate::{DType, Error, Result, Tensor};
 
@@ -40,7 +41,8 @@ comparisons! {
 }
 
 fn compare(op: Compare, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let (a, b) = a.detach().same_type(&b.detach())?;
+    let (a, b) = (a.detach(), b.detach());
+    let [a, b] = same_types([&a, &b])?;
     let [a, b] = broadcast(op.name(), [&a, &b])?;
     a.computed(a.backend().compare(op, a.view(), b.view())?, a.shape())
 }
@@ -91,7 +93,7 @@ impl Tensor {
             let what = format!("the condition holds {}, not truth values; compare first", condition.dtype());
             return Err(Error::dtype("select", what));
         }
-        let (a, b) = self.same_type(other)?;
+        let [a, b] = same_types([self, other])?;
         apply(Select, &[condition, &a, &b])
     }
 

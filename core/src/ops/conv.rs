@@ -8,8 +8,8 @@
 use gradus_kernels::layout::Dims;
 use gradus_kernels::{Unary, Window};
 
-use super::cast::same_types;
-use super::unary::{pointwise, tells_slope, through};
+use super::cast::apply_to_same;
+use super::unary::{finished, tells_slope, through};
 use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{Error, Result, Tensor};
 
@@ -41,10 +41,10 @@ impl Tensor {
         };
         let op = Conv2d { window: *window, groups, bias: bias.is_some(), activation: fused };
         let y = match bias {
-            Some(bias) => apply(op, &same_types([self, w, bias])?.each_ref())?,
-            None => apply(op, &same_types([self, w])?.each_ref())?,
+            Some(bias) => apply_to_same(op, [self, w, bias])?,
+            None => apply_to_same(op, [self, w])?,
         };
-        after.map_or(Ok(y.clone()), |f| pointwise(&y, f))
+        finished(y, after)
     }
 
     /// The transposed convolution of images `[n, h, w, o]` with weights `[kh, kw, c / groups, o]`: what [`Tensor::conv2d`]
@@ -70,7 +70,7 @@ impl Tensor {
             let what = format!("nothing is left of {:?} without the padding of {window:?}", self.shape());
             Error::shape("conv2d_transpose", what)
         })?;
-        apply(Conv2dInput { window: *window, groups, input }, &same_types([self, w])?.each_ref())
+        apply_to_same(Conv2dInput { window: *window, groups, input }, [self, w])
     }
 
     /// [`Tensor::conv2d`] along one dimension: `[n, length, c]` with weights `[k, c / groups, o]` and the window's second

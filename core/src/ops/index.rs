@@ -46,7 +46,7 @@ impl Tensor {
         let axis = self.axis("index_add", axis)?;
         self.check_index("index_add", index)?;
         check_vector("index_add", index)?;
-        let mut wanted: Dims = self.shape().into();
+        let mut wanted = Dims::from_slice(self.shape());
         wanted[axis] = index.len();
         if source.shape() != wanted.as_slice() || source.dtype() != self.dtype() {
             let (shape, dtype) = (source.shape(), source.dtype());
@@ -179,7 +179,7 @@ impl Op for IndexSelect {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let [x, index] = inputs else { unreachable!("`index_select` passes two inputs") };
-        let mut shape: Dims = x.shape().into();
+        let mut shape = Dims::from_slice(x.shape());
         shape[self.0] = index.len();
         x.computed(x.backend().index_select(x.view(), index.view(), self.0)?, &shape)
     }

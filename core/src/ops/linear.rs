@@ -7,9 +7,9 @@
 use gradus_kernels::Unary;
 use gradus_kernels::layout::Dims;
 
-use super::cast::same_types;
-use super::unary::{pointwise, tells_slope, through};
-use crate::grad::{Grads, Op, Saved, Saves, apply};
+use super::cast::apply_to_same;
+use super::unary::{finished, tells_slope, through};
+use crate::grad::{Grads, Op, Saved, Saves};
 use crate::{Error, Result, Tensor};
 
 impl Tensor {
@@ -24,10 +24,10 @@ impl Tensor {
         };
         let op = Linear { bias: bias.is_some(), activation: fused };
         let y = match bias {
-            Some(bias) => apply(op, &same_types([self, w, bias])?.each_ref())?,
-            None => apply(op, &same_types([self, w])?.each_ref())?,
+            Some(bias) => apply_to_same(op, [self, w, bias])?,
+            None => apply_to_same(op, [self, w])?,
         };
-        after.map_or(Ok(y.clone()), |f| pointwise(&y, f))
+        finished(y, after)
     }
 }
 
@@ -58,7 +58,7 @@ impl Op for Linear {
             let what = "input [.., k], weights [k, n] and bias [n] of floats on one device are needed";
             return Err(Error::shape("linear", format!("{what}, not {}", all.join(", "))));
         }
-        let mut shape: Dims = x.shape().into();
+        let mut shape = Dims::from_slice(x.shape());
         shape[x.rank() - 1] = w.shape()[1];
         x.computed(x.backend().linear(x.view(), w.view(), bias.map(|bias| bias.view()), self.activation)?, &shape)
     }
@@ -86,6 +86,7 @@ impl Op for Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::unary::pointwise;
     use crate::{DType, grad};
 
     fn ramp(shape: &[usize]) -> Tensor {

@@ -1,8 +1,11 @@
 //! Matrix products: the op to read first, since it implements [`Op`] in full.
 
+use std::borrow::Cow;
+
 use gradus_kernels::layout::{Dims, broadcast_shapes};
 
-use crate::grad::{Grads, Op, Saved, Saves, apply};
+use super::cast::apply_to_same;
+use crate::grad::{Grads, Op, Saved, Saves};
 use crate::{Error, Result, Tensor};
 
 impl Tensor {
@@ -16,10 +19,9 @@ impl Tensor {
             let what = format!("{:?} x {:?}: a scalar is no matrix; use mul", self.shape(), other.shape());
             return Err(Error::shape("matmul", what));
         }
-        let a = if row { self.unsqueeze(0)? } else { self.clone() };
-        let b = if column { other.unsqueeze(1)? } else { other.clone() };
-        let (a, b) = a.same_type(&b)?;
-        let mut y = apply(MatMul, &[&a, &b])?;
+        let a = if row { Cow::Owned(self.unsqueeze(0)?) } else { Cow::Borrowed(self) };
+        let b = if column { Cow::Owned(other.unsqueeze(1)?) } else { Cow::Borrowed(other) };
+        let mut y = apply_to_same(MatMul, [&a, &b])?;
         if row {
             y = y.squeeze(-2)?;
         }
@@ -62,6 +64,11 @@ impl Op for MatMul {
         let [lead_b @ .., k_b, n] = b.shape() else { return Err(fail("a matrix has at least two dimensions")) };
         if k != k_b {
             return Err(fail("inner dimensions differ"));
+        }
+        if lead_a == lead_b {
+            let mut shape = Dims::from_slice(a.shape());
+            shape[a.rank() - 1] = *n;
+            return a.computed(a.backend().matmul(a.view(), b.view())?, &shape);
         }
         let lead = broadcast_shapes(&[lead_a, lead_b]).ok_or_else(|| fail("leading dimensions do not broadcast"))?;
         let whole = |rows: usize, columns: usize| lead.iter().copied().chain([rows, columns]).collect::<Dims>();

@@ -3,14 +3,15 @@
 //! As in `linear`, kernels compute gradients in one or two passes, and plain operations where a gradient is itself to be
 //! differentiated.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
 
 use gradus_kernels::{Buffer, Layout, Unary, View, backend};
 use smallvec::SmallVec;
 
-use super::cast::same_types;
-use super::unary::{back, pointwise, reads_result};
+use super::cast::{apply_to_same, same_types};
+use super::unary::{back, finished, reads_result};
 use crate::grad::{Grads, Op, Saved, Saves, apply, is_recording};
 use crate::{Error, Result, Tensor};
 
@@ -37,13 +38,12 @@ impl Tensor {
             let what = format!("needs floats, and at least one a feature, not {} {:?}", self.dtype(), self.shape());
             return Err(Error::shape("batch_norm", what));
         }
-        let [x, gamma, beta] = same_types([self, gamma, beta])?;
         let (activation, after) = split(activation);
         let moments = Arc::new(OnceLock::new());
         let op = Normalize { axis, epsilon, moments: moments.clone(), of_input: true, activation };
-        let y = apply(op, &[&x, &gamma, &beta])?;
+        let y = apply_to_same(op, [self, gamma, beta])?;
         let [mean, variance] = moments.get().expect("the op has run").clone();
-        Ok([after.map_or(Ok(y.clone()), |f| pointwise(&y, f))?, mean, variance])
+        Ok([finished(y, after)?, mean, variance])
     }
 
     /// [`Tensor::batch_norm`] with a given mean and variance, which are constants.
@@ -61,17 +61,18 @@ impl Tensor {
         activation: Option<Unary>,
     ) -> Result<Tensor> {
         let axis = self.axis("normalize", axis)?;
-        let [x, gamma, beta, mean, variance] = same_types([self, gamma, beta, &mean.detach(), &variance.detach()])?;
+        let (mean, variance) = (mean.detach(), variance.detach());
+        let [x, gamma, beta, mean, variance] = same_types([self, gamma, beta, &mean, &variance])?;
         let (activation, after) = split(activation);
-        let moments = Arc::new(OnceLock::from([mean, variance]));
+        let moments = Arc::new(OnceLock::from([mean, variance].map(Cow::into_owned)));
         let y = apply(Normalize { axis, epsilon, moments, of_input: false, activation }, &[&x, &gamma, &beta])?;
-        after.map_or(Ok(y.clone()), |f| pointwise(&y, f))
+        finished(y, after)
     }
 
     /// Layer normalisation (Ba, Kiros and Hinton 2016): each row along the last dimension with mean 0 and variance 1, times
     /// `gamma` plus `beta`, which have the length of a row.
     pub fn layer_norm(&self, gamma: &Tensor, beta: &Tensor, epsilon: f64) -> Result<Tensor> {
-        apply(LayerNorm(epsilon), &same_types([self, gamma, beta])?.each_ref())
+        apply_to_same(LayerNorm(epsilon), [self, gamma, beta])
     }
 }
 

@@ -75,7 +75,7 @@ impl Tensor {
         if self.shape()[axis] == 0 {
             return Err(Error::shape(name, format!("dimension {axis} of {:?} is empty", self.shape())));
         }
-        let mut shape: Dims = self.shape().into();
+        let mut shape = Dims::from_slice(self.shape());
         shape.remove(axis);
         self.computed(self.backend().arg_reduce(op, self.view(), axis)?, &shape)
     }
@@ -117,7 +117,7 @@ impl Op for Reduce {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let x = inputs[0];
-        let mut shape: Dims = x.shape().into();
+        let mut shape = Dims::from_slice(x.shape());
         for &axis in &self.axes {
             shape[axis] = 1;
         }

@@ -1,5 +1,7 @@
 //! Operations on layouts: none of them computes, most of them copy nothing.
 
+use std::borrow::Cow;
+
 use gradus_kernels::Layout;
 use gradus_kernels::layout::Dims;
 
@@ -82,7 +84,7 @@ impl Tensor {
             );
             return Err(Error::argument("unsqueeze", what));
         }
-        let mut shape: Dims = self.shape().into();
+        let mut shape = Dims::from_slice(self.shape());
         shape.insert(axis.rem_euclid(rank + 1) as usize, 1);
         self.reshape(&shape)
     }
@@ -94,7 +96,7 @@ impl Tensor {
             let what = format!("dimension {axis} of {:?} has size {}, not 1", self.shape(), self.shape()[axis]);
             return Err(Error::shape("squeeze", what));
         }
-        let mut shape: Dims = self.shape().into();
+        let mut shape = Dims::from_slice(self.shape());
         shape.remove(axis);
         self.reshape(&shape)
     }
@@ -142,13 +144,16 @@ impl Tensor {
         if self.layout().is_contiguous() { Ok(self.clone()) } else { apply(Contiguous, &[self]) }
     }
 
-    /// The one shape that a tensor repeated to `shape` has, without a record.
-    pub(super) fn broadcast_view(&self, shape: &[usize]) -> Result<Tensor> {
+    /// The tensor repeated to `shape`, for its elements: not as something to be recorded.
+    pub(super) fn broadcast_view(&self, shape: &[usize]) -> Result<Cow<'_, Tensor>> {
+        if self.shape() == shape {
+            return Ok(Cow::Borrowed(self));
+        }
         let layout = self.layout().broadcast_to(shape).ok_or_else(|| {
             let what = format!("{:?} to {shape:?}: aligned at the right, sizes must be equal or 1", self.shape());
             Error::shape("broadcast_to", what)
         })?;
-        Ok(self.with_layout(layout))
+        Ok(Cow::Owned(self.with_layout(layout)))
     }
 }
 
@@ -192,7 +197,7 @@ impl Tensor {
     /// Every element `count` times in a row along a dimension.
     pub fn repeat_interleave(&self, axis: isize, count: usize) -> Result<Tensor> {
         let axis = self.axis("repeat_interleave", axis)?;
-        let mut shape: Dims = self.shape().into();
+        let mut shape = Dims::from_slice(self.shape());
         shape.insert(axis + 1, count);
         let raised = self.unsqueeze(axis as isize + 1)?.broadcast_to(&shape)?;
         raised.flatten(axis as isize, axis as isize + 1)
@@ -268,7 +273,7 @@ impl Op for Broadcast {
     }
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
-        inputs[0].broadcast_view(&self.0)
+        inputs[0].broadcast_view(&self.0).map(Cow::into_owned)
     }
 
     fn backward(&self, _: &Saved<'_>, dy: &Tensor, grads: &mut Grads<'_>) -> Result<()> {
@@ -334,7 +339,7 @@ impl Op for Place {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let x = inputs[0];
-        let mut shape: Dims = x.shape().into();
+        let mut shape = Dims::from_slice(x.shape());
         shape[self.axis] = self.size;
         let count = crate::tensor::element_count("place", &shape)?;
         let mut y = x.backend().full(x.dtype(), count, 0i64.into())?;
@@ -362,7 +367,7 @@ impl Op for Cat {
 
     fn forward(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let first = inputs[0];
-        let mut shape: Dims = first.shape().into();
+        let mut shape = Dims::from_slice(first.shape());
         shape[self.axis] = self.sizes.iter().sum();
         let count = crate::tensor::element_count("cat", &shape)?;
         let mut y = first.backend().full(first.dtype(), count, 0i64.into())?;

@@ -208,6 +208,14 @@ fn gradient(f: Unary, saved: &Saved<'_>, dy: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// `y` put through what comes after an op that could not take it in.
+pub(super) fn finished(y: Tensor, after: Option<Unary>) -> Result<Tensor> {
+    match after {
+        None => Ok(y),
+        Some(f) => pointwise(&y, f),
+    }
+}
+
 /// Whether the table has a gradient rule for `f`.
 pub fn has_gradient(f: Unary) -> bool {
     saves(f).is_some()

@@ -172,13 +172,18 @@ pub fn conv2d(
 /// If the element type is not `f32` or `f64`.
 pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, groups: usize) -> Result<Buffer> {
     let s = Sizes::new(dy.shape()[0], input, shape(w), window, groups);
+    grad_input(dy, w, &s, false)
+}
+
+/// The gradient of the images. If these may be `mixed`, its last digits depend on the other images of the batch.
+fn grad_input(dy: View, w: View, s: &Sizes, mixed: bool) -> Result<Buffer> {
     if s.is_depthwise() {
-        return depthwise::grad_input(dy, w, &s);
+        return depthwise::grad_input(dy, w, s);
     }
     let mut dx = Buffer::unspecified(dy.dtype(), s.inputs() * s.c);
-    if dy.dtype() == DType::F32 && winograd::pays_grad_input(&s) {
+    if dy.dtype() == DType::F32 && winograd::pays_grad_input(s) {
         let (dy, w) = (Dense::<f32>::new(dy), Dense::<f32>::new(w));
-        winograd::grad_input(dy.as_slice(), w.as_slice(), &s, dx.as_mut_slice());
+        winograd::grad_input(dy.as_slice(), w.as_slice(), s, mixed, dx.as_mut_slice());
         return Ok(dx);
     }
     with_number!("conv2d_grad_input", dy.dtype(), T => {
@@ -188,7 +193,7 @@ pub fn conv2d_grad_input(dy: View, w: View, input: [usize; 2], window: &Window, 
             () if s.has_few_channels() => fold::grad_input::<T>,
             () => taps::grad_input::<T>,
         };
-        of(dy.as_slice(), w.as_slice(), &s, dx.as_mut_slice());
+        of(dy.as_slice(), w.as_slice(), s, dx.as_mut_slice());
     });
     Ok(dx)
 }
@@ -220,7 +225,7 @@ pub fn conv2d_grads(
         let [dx, dw, db] = depthwise::grads::of_all(x, w, dy, &s)?;
         return Ok([Some(dx), Some(dw), bias.then_some(db)]);
     }
-    let dx = images.then(|| conv2d_grad_input(dy, w, [height, width], window, groups)).transpose()?;
+    let dx = images.then(|| grad_input(dy, w, &s, true)).transpose()?;
     let (dw, db) = match weights {
         true => grad_params(x, dy, bias, &s).map(|(dw, db)| (Some(dw), db))?,
         false => (None, None),

@@ -61,13 +61,18 @@ impl Case {
         ]
     }
 
-    /// What [`Case::run_on`] gives, then the gradients of images, weights and bias computed together.
-    fn run(&self, on: &dyn Backend, dtype: DType) -> [Buffer; 6] {
-        let (inputs, layouts) = (self.inputs(dtype), self.layouts());
+    /// The gradients of images, weights and bias, computed together.
+    pub fn grads_on(&self, on: &dyn Backend, inputs: &[Buffer; 4]) -> [Buffer; 3] {
+        let layouts = self.layouts();
         let views = [0, 1, 2].map(|i| View::new(&inputs[i], &layouts[i]));
         let all = on.conv2d_grads(views, [true; 3], &self.window, self.groups).unwrap();
-        let [dx, dw, db] = all.map(|grad| grad.expect("it was wanted"));
+        all.map(|grad| grad.expect("it was wanted"))
+    }
+
+    fn run(&self, on: &dyn Backend, dtype: DType) -> [Buffer; 6] {
+        let inputs = self.inputs(dtype);
         let [y, only_dx, only_dw] = self.run_on(on, &inputs, Some(Unary::Relu));
+        let [dx, dw, db] = self.grads_on(on, &inputs);
         [y, only_dx, only_dw, dx, dw, db]
     }
 }

@@ -29,6 +29,10 @@ fn cases() -> Vec<Case> {
         // Several blocks of squares, and several parts of sums.
         of(9, [32, 31], [48, 65], [[1, 1], [1, 1]]),
         of(0, [8, 8], [16, 16], [[1, 1], [1, 1]]),
+        // Gradients of images that stand one below the other, at several places within squares.
+        of(7, [13, 12], [16, 32], [[0, 0], [1, 1]]),
+        of(5, [9, 10], [24, 40], [[0, 0], [0, 0]]),
+        of(0, [8, 8], [16, 16], [[0, 0], [0, 0]]),
     ]
 }
 
@@ -49,10 +53,12 @@ fn errors_are_as_small_as_stated_on_every_instruction_set() {
         let (_held, before) = (hold_isa(), Isa::get());
         for isa in Isa::available() {
             isa.select().unwrap();
-            let got = case.run_on(&CPU, &inputs, None);
-            for (what, ((got, want), scale)) in
-                ["result", "gradient of x", "gradient of w"].iter().zip(got.iter().zip(&want).zip(&magnitudes))
-            {
+            let [y, dx, dw] = case.run_on(&CPU, &inputs, None);
+            let [dx_of_all, ..] = case.grads_on(&CPU, &inputs);
+            let got =
+                [("result", 0, y), ("gradient of x", 1, dx), ("gradient of w", 2, dw), ("dx of all", 1, dx_of_all)];
+            for (what, i, got) in &got {
+                let (want, scale) = (&want[*i], &magnitudes[*i]);
                 assert_eq!(got.len(), want.len());
                 let scale = floats(scale).fold(1e-30, f64::max);
                 let worst =

@@ -30,7 +30,7 @@ use crate::cpu::simd::Isa;
 use crate::cpu::threads::for_tasks;
 use crate::window::Axis;
 use crate::{Buffer, DType};
-use squares::{Grid, Image, Points};
+use squares::{APART, Grid, Image, Points};
 use transform::{POINTS, RESULTS, Squares, TAPS, transforms};
 
 /// The points of a square.
@@ -252,6 +252,8 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, s: &Sizes, then: Opti
         sizes: s.axes.map(|axis| axis.input),
         channels: s.c,
         before: s.axes.map(|axis| axis.before as isize),
+        n: s.n,
+        distance: APART,
         zeros: &zeros,
     };
     let grid = Grid { n: s.n, results: s.axes.map(|axis| axis.output) };
@@ -260,8 +262,8 @@ pub fn forward(x: &[f32], w: &[f32], bias: Option<&[f32]>, s: &Sizes, then: Opti
     unsafe { convolve(&grid, &image, &weights, &Finish { y: y.as_mut_ptr(), bias, then }) };
 }
 
-/// The gradient of the images.
-pub fn grad_input(dy: &[f32], w: &[f32], s: &Sizes, dx: &mut [f32]) {
+/// The gradient of the images. Squares may lie in several of these if they may be `mixed`.
+pub fn grad_input(dy: &[f32], w: &[f32], s: &Sizes, mixed: bool, dx: &mut [f32]) {
     let matrix = |tap: usize| {
         let start = w[(TAPS * TAPS - 1 - tap) * s.c * s.o..].as_ptr();
         Operand { start, row: 1, col: s.o as isize }
@@ -270,14 +272,23 @@ pub fn grad_input(dy: &[f32], w: &[f32], s: &Sizes, dx: &mut [f32]) {
     // SAFETY: as above, turned around.
     let weights = unsafe { Weights::new(&taps, s.o, s.c) };
     let zeros = Scratch::filled(s.o, 0.0);
+    let before = s.axes.map(|axis| extent(&axis) as isize - axis.output as isize - axis.before as isize);
+    let [height, width] = s.axes.map(|axis| axis.input);
+    // Without padding, rows that find pixels only above or below them part the images, so that these can stand one below the other,
+    // and their squares fill all rows but the last ones.
+    let as_one =
+        mixed && s.axes[0].before == 0 && before[0] >= 0 && height as isize >= s.axes[0].output as isize + before[0];
+    let (n, rows, distance) = if as_one { (1, s.n * height, height as isize) } else { (s.n, height, APART) };
     let image = Image {
         data: dy,
         sizes: s.axes.map(|axis| axis.output),
         channels: s.o,
-        before: s.axes.map(|axis| extent(&axis) as isize - axis.output as isize - axis.before as isize),
+        before,
+        n: s.n,
+        distance,
         zeros: &zeros,
     };
-    let grid = Grid { n: s.n, results: s.axes.map(|axis| axis.input) };
+    let grid = Grid { n, results: [rows, width] };
     assert_eq!(dx.len(), s.inputs() * s.c, "there is a place for each pixel");
     // SAFETY: just checked.
     unsafe { convolve(&grid, &image, &weights, &Finish { y: dx.as_mut_ptr(), bias: None, then: None }) };
@@ -291,8 +302,9 @@ pub fn grad_weight(x: &[f32], dy: &[f32], s: &Sizes, dw: &mut [f32]) {
     let (kernels, zeros) = (kernels(), Scratch::filled(s.c.max(s.o), 0.0));
     let grid = Grid { n: s.n, results: s.axes.map(|axis| axis.output) };
     let before = s.axes.map(|axis| axis.before as isize);
-    let images = Image { data: x, sizes: s.axes.map(|axis| axis.input), channels: s.c, before, zeros: &zeros };
-    let slopes = Image { data: dy, sizes: grid.results, channels: s.o, before: [0; 2], zeros: &zeros };
+    let apart = Image { data: x, sizes: grid.results, channels: s.c, before, n: s.n, distance: APART, zeros: &zeros };
+    let images = Image { sizes: s.axes.map(|axis| axis.input), ..apart };
+    let slopes = Image { data: dy, channels: s.o, before: [0; 2], ..apart };
     let columns = s.o.next_multiple_of(kernels.lanes);
     let len = ALL * s.c * columns;
     let block = together(s.c + s.o);

@@ -169,8 +169,13 @@ pub fn matmul_into(a: View, b: View, c: &mut Buffer, scale: f64, accumulate: boo
 /// If the shapes do not match: a fault of the caller, never of a user.
 pub fn linear(x: View, w: View, bias: Option<View>, activation: Option<Unary>) -> Result<Buffer> {
     let outer = &x.shape()[..x.shape().len() - 2];
-    let repeated = w.layout.broadcast_to(&[outer, w.shape()].concat()).expect("added dimensions fit");
-    let w = View::new(w.buffer, &repeated);
+    let repeated;
+    let w = if outer.is_empty() {
+        w
+    } else {
+        repeated = w.layout.broadcast_to(&[outer, w.shape()].concat()).expect("added dimensions fit");
+        View::new(w.buffer, &repeated)
+    };
     let mut y = Buffer::unspecified(x.dtype(), result_len(&x, &w));
     with_number!("linear", x.dtype(), T => {
         let bias = bias.map(Dense::<T>::new);
@@ -265,25 +270,36 @@ fn typed<T: Number>(isa: Isa, a: View, b: View, c: &mut [T], finish: Finish<'_, 
         bias: finish.bias(),
         then: finish.then,
     };
-    let starts = |view: &View| {
-        Layout::strided(&view.shape()[..rank - 2], &view.layout.strides()[..rank - 2], view.layout.offset())
+    let starts = if rank == 2 {
+        smallvec![[a.layout.offset() as isize, b.layout.offset() as isize, 0]]
+    } else {
+        starts_of_batch(&a, &b, &mut problem)
     };
-    let (a_starts, b_starts) = (starts(&a), starts(&b));
+    // SAFETY: views lie within their buffers, and `c` has room for every product one after the other.
+    unsafe { products(T::kernels(isa), problem, &starts) };
+}
+
+/// Where the matrices of each product of a batch begin, of which `problem` describes the first.
+fn starts_of_batch<T>(a: &View, b: &View, problem: &mut Problem<'_, T>) -> SmallVec<[[isize; 3]; 1]> {
+    let starts = |view: &View| {
+        let outer = view.shape().len() - 2;
+        Layout::strided(&view.shape()[..outer], &view.layout.strides()[..outer], view.layout.offset())
+    };
+    let (a_starts, b_starts) = (starts(a), starts(b));
     // Matrices that share one `b`, and whose rows follow each other, are one tall matrix: a batch of sequences times a
     // weight. One large product beats many small ones.
     let outer = a_starts.merged();
     let tall = match *outer {
-        [(_, stride)] => stride == m as isize * a_row && b_starts.strides().iter().all(|&stride| stride == 0),
+        [(_, stride)] => {
+            stride == problem.m as isize * problem.a.row && b_starts.strides().iter().all(|&stride| stride == 0)
+        }
         _ => false,
     };
-    let starts: SmallVec<[[isize; 3]; 1]> = if tall {
+    if tall {
         problem.m *= a_starts.len();
-        smallvec![[a_starts.offset() as isize, b_starts.offset() as isize, 0]]
-    } else {
-        let c_starts = (0..).map(|i| i * (m * n) as isize);
-        let pairs = a_starts.positions().zip(b_starts.positions()).zip(c_starts);
-        pairs.map(|((a, b), c)| [a as isize, b as isize, c]).collect()
-    };
-    // SAFETY: views lie within their buffers, and `c` has room for every product one after the other.
-    unsafe { products(T::kernels(isa), problem, &starts) };
+        return smallvec![[a_starts.offset() as isize, b_starts.offset() as isize, 0]];
+    }
+    let c_starts = (0..).map(|i| i * (problem.m * problem.n) as isize);
+    let pairs = a_starts.positions().zip(b_starts.positions()).zip(c_starts);
+    pairs.map(|((a, b), c)| [a as isize, b as isize, c]).collect()
 }

@@ -4,7 +4,7 @@ use super::ALL;
 use super::transform::{POINTS, RESULTS};
 use crate::{Buffer, DType};
 
-/// Images that are cut into squares of results.
+/// Images that are cut into squares of results; or several that stand one below the other as one.
 #[derive(Clone, Copy)]
 pub struct Grid {
     pub n: usize,
@@ -30,6 +30,9 @@ impl Grid {
     }
 }
 
+/// The distance of images of which each has squares of its own: no square reaches so far.
+pub const APART: isize = isize::MAX;
+
 /// Row-major images without gaps, of which squares are read.
 #[derive(Clone, Copy)]
 pub struct Image<'a> {
@@ -39,6 +42,9 @@ pub struct Image<'a> {
     pub channels: usize,
     /// How far before a square of results the square begins that they read; negative where after it.
     pub before: [isize; 2],
+    /// How many images there are, and how many rows of results below one the next begins: [`APART`], unless the grid has them as one.
+    pub n: usize,
+    pub distance: isize,
     /// As many as there are channels, for pixels outside of the image.
     pub zeros: &'a [f32],
 }
@@ -48,16 +54,20 @@ impl Image<'_> {
     pub fn pixels<const N: usize>(&self, [n, row, column]: [usize; 3]) -> [[*const f32; N]; N] {
         let [height, width] = self.sizes;
         let (top, left) = (row as isize - self.before[0], column as isize - self.before[1]);
+        let (mut n, mut row) = (n as isize + top.div_euclid(self.distance), top.rem_euclid(self.distance));
         let inside: [bool; N] = std::array::from_fn(|j| (0..width as isize).contains(&(left + j as isize)));
         let mut pixels = [[self.zeros.as_ptr(); N]; N];
-        for (i, pixels) in pixels.iter_mut().enumerate() {
-            let row = top + i as isize;
-            if (0..height as isize).contains(&row) {
-                let start = (n * height + row as usize) as isize * width as isize + left;
+        for pixels in &mut pixels {
+            if row < height as isize && (0..self.n as isize).contains(&n) {
+                let start = (n * height as isize + row) * width as isize + left;
                 let start = self.data.as_ptr().wrapping_offset(start * self.channels as isize);
                 for (j, (pixel, inside)) in pixels.iter_mut().zip(inside).enumerate() {
                     *pixel = if inside { start.wrapping_add(j * self.channels) } else { *pixel };
                 }
+            }
+            row += 1;
+            if row == self.distance {
+                (n, row) = (n + 1, 0);
             }
         }
         pixels
