@@ -34,6 +34,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/buffer/memory.rs",
     "kernels/src/cpu/conv/channels.rs",
     "kernels/src/cpu/conv/depthwise.rs",
+    "kernels/src/cpu/conv/depthwise/grads.rs",
     "kernels/src/cpu/conv/nine.rs",
     "kernels/src/cpu/conv/taps.rs",
     "kernels/src/cpu/conv/weight.rs",

@@ -1,4 +1,4 @@
-//! Writing past the caches.
+//! Writing past the caches, and asking for memory ahead of time.
 //!
 //! A store fetches its cache line first, since it may not fill it. Where a result is too large to be in a cache when it is
 //! next read, that is a third of all traffic for nothing; a store that says so goes to memory directly, a line at a time.
@@ -28,18 +28,26 @@ pub fn fence() {
     }
 }
 
+/// Asks for the cache line of `at`, which will be read or written soon.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: fetching reads nothing, and every machine of the architecture has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Asks for `len` elements from `start` on, as far as `x` has them, to be in the cache soon.
 #[inline]
 pub fn fetch<T>(x: &[T], start: usize, len: usize) {
-    #[cfg(target_arch = "x86_64")]
     if let Some(x) = x.get(start..start + len) {
         for line in x.chunks((64 / size_of::<T>()).max(1)) {
-            // SAFETY: fetching reads nothing, and every machine of the architecture has the instruction.
-            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) };
+            prefetch(line.as_ptr());
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (x, start, len);
 }
 
 /// As `to.copy_from_slice(from)`, past the caches where the memory is aligned for that; [`fence`] is the caller's.

@@ -1,6 +1,7 @@
 //! Kernels for channels that have nothing to do with each other: vectors hold neighbouring ones.
 
-use crate::cpu::matmul::lane::{Lane, prefetch};
+use crate::cpu::matmul::lane::Lane;
+use crate::cpu::stream::prefetch;
 
 /// Neighbouring pixels that are sums over the same taps.
 pub struct Strip<'a, T> {

@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use super::lattice::Lattice;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::lane::{Lane, prefetch};
-use crate::cpu::stream;
+use crate::cpu::matmul::lane::Lane;
+use crate::cpu::stream::{self, prefetch};
 
 /// A dimension along which results read through three neighbouring taps.
 struct Three {

@@ -89,18 +89,6 @@ macro_rules! transpose {
     };
 }
 
-/// Asks for the cache line of `at`, which will be read or written soon.
-#[inline(always)]
-pub(in crate::cpu) fn prefetch<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address does no harm.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
-}
-
 /// Lanes of `wide`: SSE2 on x86-64, NEON on Arm, two such registers where the type is twice as long.
 macro_rules! wide_lane {
     ($Lane:ident, $T:ty, $lanes:literal) => {

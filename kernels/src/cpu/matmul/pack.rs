@@ -4,10 +4,11 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
-use super::lane::{Lane, Square, prefetch};
+use super::lane::{Lane, Square};
 use super::tile::Kernels;
 use super::{Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
+use crate::cpu::stream::prefetch;
 
 /// A block of `a`: one tile's rows after the other, each column by column.
 pub(super) struct Rows<'a, T> {

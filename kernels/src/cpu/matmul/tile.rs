@@ -15,11 +15,12 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::lane::{Lane, prefetch};
+use super::lane::Lane;
 use super::pack::{Copied, copy};
 use super::{Operand, Problem, vector};
 use crate::cpu::conv::{channels, nine};
 use crate::cpu::simd::{Isa, MulAdd};
+use crate::cpu::stream::prefetch;
 
 /// One tile's work: which elements to read, and where the sums go.
 ///

@@ -1,88 +1,133 @@
 //! The board: a thread with tasks to share pins them up here, and workers that are awake come and take some.
 //!
-//! Handing out a task is one addition to a shared counter, and nobody waits for a worker that has not taken any. So sharing
-//! costs a fraction of a microsecond if a worker is awake, and less if none is.
+//! Nobody waits for a worker that has not taken a task, so sharing costs next to nothing if none is awake. Where one is, the two
+//! cores hand lines of the cache to each other, and each of these steps may take longer than a small task. So there are few:
+//! all that a worker has to know is in the one line that it looks at, the caller has the first task before anyone sees the rest,
+//! and a worker says that it is done before it looks for more.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Mutex, PoisonError};
 
-/// What is pinned up now; null if nothing is.
-static PINNED: AtomicPtr<Job> = AtomicPtr::new(ptr::null_mut());
-/// How many workers may be looking at what is pinned up.
-static READERS: AtomicUsize = AtomicUsize::new(0);
-/// Whether somebody is using the board.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+use crate::cpu::stream::prefetch;
 
-/// Tasks that several threads work through.
-struct Job {
-    /// What a task does; it lives as long as the call of [`share`] that pinned the job up.
-    task: *const (dyn Fn(usize) + Sync),
-    /// The tasks that nobody has taken yet: the first in the upper half of the bits, the end in the lower.
-    ///
-    /// Who shares them takes them from the front, and helpers take them from the end: so with two threads each works on the
-    /// same half of the data in one kernel after the other, and finds it in its own cache.
+type Task<'a> = dyn Fn(usize) + Sync + 'a;
+
+/// What is pinned up. Two lines of the cache, of which a core that reads one may take the other too.
+#[repr(align(128))]
+struct Board {
+    /// The tasks that nobody has taken yet.
     left: AtomicU64,
-    /// What the first task that panicked left.
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Where the memory of `task` begins, for asking for it before one may look.
+    near: AtomicPtr<()>,
+    /// What a task does. Only who has taken one may look, until it has said that it is done.
+    task: UnsafeCell<Option<&'static Task<'static>>>,
 }
 
-impl Job {
-    /// A task, if there is one left.
-    fn take(&self, from_the_end: bool) -> Option<usize> {
-        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| {
-            let (first, end) = (left >> 32, left & u64::from(u32::MAX));
-            let rest = if from_the_end { left.wrapping_sub(1) } else { left + (1 << 32) };
-            (first < end).then_some(rest)
-        });
-        let (first, end) = taken.map(|left| (left >> 32, left & u64::from(u32::MAX))).ok()?;
-        Some(if from_the_end { end - 1 } else { first } as usize)
+// SAFETY: `task` is written by the thread that has `TAKEN`, when no task is left, and read by those that have taken one.
+unsafe impl Sync for Board {}
+
+static BOARD: Board =
+    Board { left: AtomicU64::new(0), near: AtomicPtr::new(ptr::null_mut()), task: UnsafeCell::new(None) };
+
+/// How many tasks of the job that is pinned up workers have done.
+static DONE: Line<AtomicUsize> = Line(AtomicUsize::new(0));
+
+/// Whether somebody is using the board.
+static TAKEN: Line<AtomicBool> = Line(AtomicBool::new(false));
+
+/// What the first task that panicked left.
+static PANIC: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
+
+/// A value in lines of the cache that it shares with no other.
+#[repr(align(128))]
+struct Line<T>(T);
+
+/// Tasks that nobody has taken yet, in 64 bits.
+///
+/// Who shares them takes them from the front, and workers take them from the end: so with two threads each works on the same half of
+/// the data in one kernel after the other, and finds it in its own cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Left {
+    /// The job's number, so that a worker that was asleep between looking and taking does not take a task of another job. Jobs
+    /// would have to come round to the same number meanwhile, in more than an hour.
+    job: u32,
+    first: u16,
+    end: u16,
+}
+
+/// How many tasks a job has, at most.
+const MOST: usize = u16::MAX as usize;
+
+impl Left {
+    fn of(bits: u64) -> Self {
+        Self { job: (bits >> 32) as u32, first: (bits >> 16) as u16, end: bits as u16 }
     }
 
-    /// Does tasks until there are none left. Tells whether there was one.
-    fn work(&self, from_the_end: bool) -> bool {
-        let mut worked = false;
-        loop {
-            let Some(i) = self.take(from_the_end) else {
-                return worked;
-            };
-            worked = true;
-            // SAFETY: a task is only taken between `share` pinning the job up and waiting for its readers.
-            let task = || unsafe { (*self.task)(i) };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(task)) {
-                self.left.store(0, Relaxed);
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
-            }
-        }
+    fn bits(self) -> u64 {
+        u64::from(self.job) << 32 | u64::from(self.first) << 16 | u64::from(self.end)
+    }
+
+    fn is_empty(self) -> bool {
+        self.first >= self.end
+    }
+}
+
+/// Changes what is left to what `f` makes of it, if there is anything, and tells what was left before.
+fn change(f: impl Fn(Left) -> Left) -> Option<Left> {
+    let change = |bits| Some(Left::of(bits)).filter(|left| !left.is_empty()).map(|left| f(left).bits());
+    BOARD.left.fetch_update(AcqRel, Acquire, change).ok().map(Left::of)
+}
+
+/// Calls `task(i)`. If it panics, nobody takes another one.
+fn run(task: &Task<'_>, i: usize) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(i))) {
+        change(|left| Left { first: left.end, ..left });
+        PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
     }
 }
 
 /// Calls `task(0)`, `task(1)`, … up to `count` on this thread and on all that come to help. If the board is in use, by
 /// another thread or further up on this one's stack, does nothing and says so.
-pub fn share(count: usize, task: &(dyn Fn(usize) + Sync)) -> bool {
-    if count > u32::MAX as usize || TAKEN.swap(true, Acquire) {
+pub fn share(count: usize, task: &Task<'_>) -> bool {
+    if count > MOST {
+        let each = count.div_ceil(MOST);
+        return share(count.div_ceil(each), &|i| (i * each..count.min((i + 1) * each)).for_each(task));
+    }
+    if TAKEN.0.swap(true, Acquire) {
         return false;
     }
-    // SAFETY: only the lifetime changes; nobody looks at the job after this function has returned.
-    let task: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(task) };
-    let job = Job { task, left: AtomicU64::new(count as u64), panic: Mutex::new(None) };
-    PINNED.store(ptr::from_ref(&job).cast_mut(), SeqCst);
-    job.work(false);
-    PINNED.store(ptr::null_mut(), SeqCst);
-    // Who has not become a reader by now will find the board empty; who has may still be at a task.
+    // SAFETY: only the lifetime changes; nobody looks at the task after this function has returned.
+    let forever = unsafe { std::mem::transmute::<&Task<'_>, &'static Task<'static>>(task) };
+    // SAFETY: all tasks of the job before were taken, and whoever took one has said that it is done.
+    unsafe { *BOARD.task.get() = Some(forever) };
+    BOARD.near.store(ptr::from_ref(task).cast_mut().cast(), Relaxed);
+    DONE.0.store(0, Relaxed);
+    let job = Left::of(BOARD.left.load(Relaxed)).job.wrapping_add(1);
+    // The first task is this thread's already, so that it need not wait for the line to come back.
+    let left = Left { job, first: 1, end: count as u16 };
+    BOARD.left.store(left.bits(), Release);
+    let mut next = (count > 0).then_some(0);
+    while let Some(i) = next {
+        run(task, i);
+        next = change(|left| Left { first: left.first + 1, ..left }).map(|left| usize::from(left.first));
+    }
+    let elsewhere = count - usize::from(Left::of(BOARD.left.load(Relaxed)).end);
     let mut spins = 0u32;
-    while READERS.load(SeqCst) != 0 {
+    while DONE.0.load(Acquire) != elsewhere {
         spins = spins.wrapping_add(1);
         if spins.is_multiple_of(1 << 14) {
-            // The reader seems to wait for a core.
+            // A worker seems to wait for a core.
             std::thread::yield_now();
         }
         std::hint::spin_loop();
     }
-    TAKEN.store(false, Release);
-    if let Some(panic) = job.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    let panic = PANIC.lock().unwrap_or_else(PoisonError::into_inner).take();
+    TAKEN.0.store(false, Release);
+    if let Some(panic) = panic {
         resume_unwind(panic);
     }
     true
@@ -90,14 +135,18 @@ pub fn share(count: usize, task: &(dyn Fn(usize) + Sync)) -> bool {
 
 /// Does tasks of what is pinned up, if anything is. Tells whether there was one.
 pub fn help() -> bool {
-    if PINNED.load(Relaxed).is_null() {
+    if Left::of(BOARD.left.load(Relaxed)).is_empty() {
         return false;
     }
-    READERS.fetch_add(1, SeqCst);
-    let job = PINNED.load(SeqCst);
-    // SAFETY: the job outlives its readers: `share` empties the board, and then waits until there are none.
-    let worked = !job.is_null() && unsafe { (*job).work(true) };
-    READERS.fetch_sub(1, SeqCst);
+    prefetch(BOARD.near.load(Relaxed));
+    let mut worked = false;
+    while let Some(left) = change(|left| Left { end: left.end - 1, ..left }) {
+        // SAFETY: this thread has a task of the job whose `share` wrote it, and which waits until all have said that they are done.
+        let task = unsafe { *BOARD.task.get() }.expect("written before there are tasks");
+        run(task, usize::from(left.end - 1));
+        DONE.0.fetch_add(1, Release);
+        worked = true;
+    }
     worked
 }
 
@@ -177,5 +226,41 @@ mod tests {
         assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "of a task");
         assert_eq!(inner.load(Relaxed), 1);
         while !share(1, &|_| ()) {}
+    }
+
+    #[test]
+    fn a_panic_anywhere_ends_the_job_and_leaves_the_board_to_the_next() {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    help();
+                }
+            });
+            for round in 0..200 {
+                let done = AtomicUsize::new(0);
+                let task = |i: usize| {
+                    assert!(i != round % 9, "task {i}");
+                    done.fetch_add(1, Relaxed);
+                };
+                let caught = loop {
+                    match catch_unwind(AssertUnwindSafe(|| share(9, &task))) {
+                        Ok(false) => {}
+                        other => break other,
+                    }
+                };
+                let text = caught.unwrap_err().downcast::<String>().unwrap();
+                assert_eq!(*text, format!("task {}", round % 9));
+                assert!(done.into_inner() < 9);
+            }
+            over.store(true, Relaxed);
+        });
+    }
+
+    #[test]
+    fn more_tasks_than_the_board_counts_are_done_as_well() {
+        let counts: Vec<AtomicUsize> = (0..2 * MOST + 5).map(|_| AtomicUsize::new(0)).collect();
+        while !share(counts.len(), &|i| _ = counts[i].fetch_add(1, Relaxed)) {}
+        assert!(counts.iter().all(|count| count.load(Relaxed) == 1));
     }
 }
