@@ -112,7 +112,18 @@ struct Problem<'a, T> {
 }
 
 /// A pointwise function of finished elements.
-pub(in crate::cpu) type Then<'a, T> = dyn Fn(&mut [T]) + Sync + 'a;
+#[derive(Clone, Copy)]
+pub struct Then<'a, T> {
+    /// What it brings its argument into, if that is all: tiles then do so while they write.
+    pub bounds: Option<[T; 2]>,
+    /// The function, in place.
+    pub call: &'a (dyn Fn(&mut [T]) + Sync + 'a),
+}
+
+/// Bounds that nothing lies beyond.
+pub(in crate::cpu) fn unbounded<T: Number>() -> [T; 2] {
+    [f64::NEG_INFINITY, f64::INFINITY].map(|x| T::from_scalar(x.into()))
+}
 
 // SAFETY: a problem is shared among threads that read `a`, `b` and `bias`, and write different elements of `c`.
 unsafe impl<T: Sync> Sync for Problem<'_, T> {}
@@ -168,7 +179,7 @@ unsafe fn products<T: Number>(kernels: &Kernels<T>, problem: Problem<'_, T>, sta
             match vector::Form::of(&problem) {
                 Some(form) => {
                     (kernels.vector)(form, &problem, columns.clone());
-                    complete(&problem, None, 0..1, columns);
+                    complete(&problem, None, problem.then, 0..1, columns);
                 }
                 None => block(kernels, &problem, rows, columns),
             }
@@ -238,13 +249,18 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
         Some(bias) if p.starts_from_bias(p.k.div_ceil(steps.k)) => (bias, None),
         bias => (Operand { start: zeros.as_ptr(), row: 0, col: 0 }, bias),
     };
+    // Elements that nothing is added to later are brought into their bounds by the tiles.
+    let bounds = p.then.and_then(|then| then.bounds).filter(|_| late_bias.is_none());
+    let then = p.then.filter(|_| bounds.is_none());
     let (mut a_small, mut b_small) = (pack::Small::new(), pack::Small::new());
     let sizes = (rows.len(), columns.len());
     let mut a_block = pack::Rows::new(kernels, p, &steps, sizes, &mut a_small);
     let mut b_block = pack::Panels::new(kernels, p, &steps, sizes, &mut b_small);
     for k in ranges(0..p.k, steps.k) {
         let base = if p.accumulate || k.start > 0 { p.c.read() } else { first_base };
-        let plain = base.start == zeros.as_ptr() && p.scale == T::wrap(1);
+        let bounds = bounds.filter(|_| k.end == p.k);
+        let plain = base.start == zeros.as_ptr() && p.scale == T::wrap(1) && bounds.is_none();
+        let bounds = bounds.unwrap_or_else(unbounded);
         for columns in ranges(columns.clone(), steps.n) {
             // SAFETY: ranges lie within the problem.
             unsafe { b_block.fill(kernels, &p.b, k.clone(), columns.clone()) };
@@ -287,6 +303,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                             plain,
                             scale: p.scale,
                             base: Operand { start: base.at(rows.start, panel.start), ..base },
+                            bounds,
                         };
                         // SAFETY: the blocks hold, or lie in, what the tile reads; `c` is the caller's promise.
                         unsafe { kernels.tile(rows.len(), panel.len())(&tile) };
@@ -294,7 +311,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                 }
                 if k.end == p.k {
                     // SAFETY: as above; no tile writes these elements again.
-                    unsafe { complete(p, late_bias, rows, columns.clone()) };
+                    unsafe { complete(p, late_bias, then, rows, columns.clone()) };
                 }
             }
         }
@@ -306,14 +323,20 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
 ///
 /// # Safety
 /// As for [`products`].
-unsafe fn complete<T: Number>(p: &Problem<T>, bias: Option<Operand<T>>, rows: Range<usize>, columns: Range<usize>) {
+unsafe fn complete<T: Number>(
+    p: &Problem<T>,
+    bias: Option<Operand<T>>,
+    then: Option<&Then<T>>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+) {
     if let Some(bias) = bias {
         for (i, j) in rows.clone().flat_map(|i| columns.clone().map(move |j| (i, j))) {
             // SAFETY: the caller vouches for the elements.
             unsafe { *p.c.at(i, j) = *p.c.at(i, j) + *bias.at(i, j) };
         }
     }
-    let Some(then) = p.then else { return };
+    let Some(then) = then else { return };
     let (c, rows, columns) = if p.c.col == 1 { (p.c, rows, columns) } else { (p.c.transposed(), columns, rows) };
     let (rows, columns, stretch) = match columns.len() {
         _ if c.col != 1 => (rows, columns, 1),
@@ -324,7 +347,7 @@ unsafe fn complete<T: Number>(p: &Problem<T>, bias: Option<Operand<T>>, rows: Ra
     };
     for (i, j) in rows.flat_map(|i| columns.clone().map(move |j| (i, j))) {
         // SAFETY: a stretch is one element, one row's part, or rows without a gap between them; nobody else uses them.
-        then(unsafe { slice::from_raw_parts_mut(c.at(i, j), stretch) });
+        (then.call)(unsafe { slice::from_raw_parts_mut(c.at(i, j), stretch) });
     }
 }
 

@@ -158,7 +158,7 @@ impl<T: Number> Layer<'_, T> {
                 }
             }
             if let Some(then) = then {
-                then(to);
+                (then.call)(to);
             }
             if by_copying {
                 stream::copy(&near[..now.len()], now);

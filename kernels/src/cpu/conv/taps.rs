@@ -13,7 +13,9 @@ use super::{Image, Sizes, padded};
 use crate::Buffer;
 use crate::buffer::scratch::Scratch;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{Copied, Kernels, MAX_HEIGHT, MAX_WIDTH, Number, Operand, SOON, Then, Tile, heights, ranges};
+use crate::cpu::matmul::{
+    Copied, Kernels, MAX_HEIGHT, MAX_WIDTH, Number, Operand, SOON, Then, Tile, heights, ranges, unbounded,
+};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -182,6 +184,7 @@ impl<'a, T: Number> Sums<'a, T> {
     unsafe fn write_tile(&self, runs: &Runs<T>, pixels: Range<usize>, panels: &[(Range<usize>, Starts<T>)]) {
         let kernels = self.panels.kernels;
         let zeros = [T::default(); MAX_WIDTH];
+        let bounds = self.then.and_then(|then| then.bounds);
         let (to, to_row) = (self.place(pixels.start), self.lattices[1].step * self.to.pixel);
         for (panel, b) in panels {
             let base = self.bias.map_or(zeros.as_ptr(), |bias| bias[panel.start..panel.end].as_ptr());
@@ -200,21 +203,22 @@ impl<'a, T: Number> Sums<'a, T> {
                 c_row: to_row as isize,
                 c_col: self.to.channel as isize,
                 columns: panel.len(),
-                plain: self.bias.is_none(),
+                plain: self.bias.is_none() && bounds.is_none(),
                 scale: T::wrap(1),
                 base: Operand { start: base, row: 0, col: 1 },
+                bounds: bounds.unwrap_or_else(unbounded),
             };
             // SAFETY: `runs` name elements of the images or zeros, panels are as wide as tiles, and the caller vouches for the
             // results.
             unsafe { kernels.tile(pixels.len(), panel.len())(&tile) };
         }
-        let Some(then) = self.then else { return };
+        let Some(then) = self.then.filter(|_| bounds.is_none()) else { return };
         let columns = panels[0].0.start..panels[panels.len() - 1].0.end;
         let gapless = columns.len() == to_row;
         let (count, len) = if gapless { (1, pixels.len() * to_row) } else { (pixels.len(), columns.len()) };
         for i in 0..count {
             // SAFETY: these are the elements that were just written.
-            then(unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(i * to_row + columns.start), len) });
+            (then.call)(unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(i * to_row + columns.start), len) });
         }
     }
 

@@ -12,7 +12,9 @@ use smallvec::SmallVec;
 use super::{Image, Sizes, padded, pointwise};
 use crate::Buffer;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{Copied, EARLY, Kernels, MAX_WIDTH, Number, Operand, SOON, Tile, add_parts, heights, ranges};
+use crate::cpu::matmul::{
+    Copied, EARLY, Kernels, MAX_WIDTH, Number, Operand, SOON, Tile, add_parts, heights, ranges, unbounded,
+};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -275,6 +277,7 @@ impl<T: Number> Product<'_, T> {
             plain: !adds,
             scale: T::wrap(1),
             base: if adds { Operand { start: c, row: c_row, col: 1 } } else { nothing },
+            bounds: unbounded(),
         };
         // SAFETY: runs name pixels of both images: rows and columns of the result for which the tap finds elements. Pixels of `dy`
         // have as many filters as fill vectors, or others follow. `sum` was checked; the kernels are this machine's.

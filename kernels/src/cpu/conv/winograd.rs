@@ -24,7 +24,9 @@ use super::weight::Parts;
 use super::{Sizes, extent};
 use crate::buffer::scratch::Scratch;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Operand, SOON, Then, Tile, heights, ranges};
+use crate::cpu::matmul::{
+    HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Operand, SOON, Then, Tile, heights, ranges, unbounded,
+};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::threads::for_tasks;
@@ -202,6 +204,7 @@ unsafe fn multiply(points: &Points, weights: &Weights, point: usize, rows: usize
                 plain: true,
                 scale: 1.0,
                 base: Operand { start: zeros.as_ptr(), row: 0, col: 0 },
+                bounds: unbounded(),
             };
             // SAFETY: points have as many rows, with a number for each row of the panel; rows of sums hold whole vectors.
             unsafe { kernels.tile(rows.len(), vectors * kernels.lanes)(&tile) };
@@ -236,7 +239,7 @@ unsafe fn write(
     unsafe { (transforms().results)(&squares) };
     for (i, then) in (0..rows).filter_map(|i| Some((i, finish.then?))) {
         // SAFETY: these are elements that were just written.
-        then(unsafe { std::slice::from_raw_parts_mut(start(i), columns * filters) });
+        (then.call)(unsafe { std::slice::from_raw_parts_mut(start(i), columns * filters) });
     }
 }
 
@@ -375,6 +378,7 @@ unsafe fn correlate([x, dy]: &[Points; 2], point: usize, squares: usize, adds: b
                 plain: !adds,
                 scale: 1.0,
                 base: if adds { Operand { start: c, row: columns as isize, col: 1 } } else { nothing },
+                bounds: unbounded(),
             };
             // SAFETY: rows of points and of sums hold whole vectors, and there are sums for each channel.
             unsafe { kernels.tile(rows.len(), panel.len())(&tile) };

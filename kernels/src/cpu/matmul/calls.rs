@@ -200,10 +200,13 @@ impl Activate for f32 {
     fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, f32>>)) -> Result<()> {
         match activation {
             None => f(None),
-            Some(Unary::Relu) => f(Some(&|y: &mut [f32]| rectify(y, f32::INFINITY))),
-            Some(Unary::Relu6) => f(Some(&|y: &mut [f32]| rectify(y, 6.0))),
+            Some(Unary::Relu) => {
+                let bounds = Some([0.0, f32::INFINITY]);
+                f(Some(&Then { bounds, call: &|y| rectify(y, f32::INFINITY) }));
+            }
+            Some(Unary::Relu6) => f(Some(&Then { bounds: Some([0.0, 6.0]), call: &|y| rectify(y, 6.0) })),
             Some(op) => unary::with_row(op, &mut |_, row| {
-                f(Some(&|y: &mut [f32]| {
+                let call = |y: &mut [f32]| {
                     // The table's functions write elsewhere than they read, so they read a copy in the first-level cache.
                     let mut block = [0.0; 256];
                     for y in y.chunks_mut(block.len()) {
@@ -211,7 +214,8 @@ impl Activate for f32 {
                         block.copy_from_slice(y);
                         row(block, y);
                     }
-                }));
+                };
+                f(Some(&Then { bounds: None, call: &call }));
             })?,
         }
         Ok(())
@@ -233,7 +237,10 @@ impl Activate for f64 {
     fn activate(activation: Option<Unary>, f: &mut dyn FnMut(Option<&Then<'_, f64>>)) -> Result<()> {
         match activation {
             // As in `unary`, the specification itself serves as double precision's kernel.
-            Some(op) => f(Some(&|y: &mut [f64]| y.iter_mut().for_each(|y| *y = op.reference(*y)))),
+            Some(op) => {
+                let call = |y: &mut [f64]| y.iter_mut().for_each(|y| *y = op.reference(*y));
+                f(Some(&Then { bounds: None, call: &call }));
+            }
             None => f(None),
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::cpu::simd::MulAdd;
 /// Functions that take pointers read or write exactly the elements that they name.
 pub(in crate::cpu) trait Lane: Copy {
     /// The type of one number.
-    type Elem: Copy + Default + Add<Output = Self::Elem> + MulAdd;
+    type Elem: Copy + Default + PartialOrd + Add<Output = Self::Elem> + MulAdd;
     /// How many numbers a register holds.
     const LANES: usize;
 
@@ -43,9 +43,18 @@ pub(in crate::cpu) trait Lane: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// `self + b`.
     unsafe fn add(self, b: Self) -> Self;
+    /// Each number, or the bound that it lies beyond; a NaN stays one.
+    unsafe fn clamp(self, least: Self, most: Self) -> Self;
     /// Copies the transposed part of a square of [`Lane::LANES`] rows; `from` has as many rows as `to` has columns, and the
     /// other way round.
     unsafe fn transpose(from: Square<*const Self::Elem>, to: Square<*mut Self::Elem>);
+}
+
+/// `x`, or the bound that it lies beyond; a NaN stays one.
+#[inline(always)]
+pub(super) fn clamp<T: PartialOrd>(x: T, least: T, most: T) -> T {
+    let x = if x < least { least } else { x };
+    if x > most { most } else { x }
 }
 
 /// A part of a square matrix: `rows` rows, `distance` apart, of `columns` elements.
@@ -145,6 +154,14 @@ macro_rules! wide_lane {
             #[inline(always)]
             unsafe fn add(self, b: Self) -> Self {
                 self + b
+            }
+            #[inline(always)]
+            unsafe fn clamp(self, least: Self, most: Self) -> Self {
+                let (mut all, least, most) = (self.to_array(), least.to_array(), most.to_array());
+                for (x, (&least, &most)) in all.iter_mut().zip(least.iter().zip(&most)) {
+                    *x = clamp(*x, least, most);
+                }
+                Self::from(all)
             }
             #[inline(always)]
             unsafe fn transpose(from: Square<*const $T>, to: Square<*mut $T>) {

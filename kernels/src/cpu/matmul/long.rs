@@ -85,6 +85,6 @@ pub(super) unsafe fn product<T: Number>(kernels: &Kernels<T>, p: &Problem<'_, T>
             add_parts(row, first, &rest[(i - rows.start) * p.n..], len, bias);
         }
         // SAFETY: passed on.
-        unsafe { complete(p, None, rows, 0..p.n) };
+        unsafe { complete(p, None, p.then, rows, 0..p.n) };
     });
 }

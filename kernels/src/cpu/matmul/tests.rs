@@ -11,7 +11,7 @@ use crate::cpu::unary;
 use crate::{Buffer, Layout, View};
 
 /// Numbers that can be made of small whole numbers and compared.
-trait Whole: Number + PartialEq + Mul<Output = Self> {
+trait Whole: Number + PartialOrd + Mul<Output = Self> {
     fn whole(x: i64) -> Self;
 }
 impl Whole for f32 {
@@ -115,6 +115,14 @@ fn tripled<T: Whole>(y: &mut [T]) {
     y.iter_mut().for_each(|y| *y = T::whole(3) * *y + T::whole(1));
 }
 
+/// The bounds of a function that the tiles can apply.
+const BOUNDS: [i64; 2] = [-5, 7];
+
+fn clipped<T: Whole>(y: &mut [T]) {
+    let [least, most] = BOUNDS.map(T::whole);
+    y.iter_mut().for_each(|y| *y = lane::clamp(*y, least, most));
+}
+
 /// Checks one product on every instruction set of this machine; `c` must be spared between its elements.
 fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders: [Order; 3], asked: Asked) {
     let [(a_len, a_offset, a_row, a_col), (b_len, b_offset, b_row, b_col), (c_len, c_offset, c_row, c_col)] =
@@ -124,7 +132,11 @@ fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders
         (offset as isize + i as isize * row + j as isize * col) as usize
     };
     let bias: Vec<T> = digits.values(n);
-    let finish = asked.finish(&bias, &tripled);
+    let then = match digits.below(2) {
+        0 => Then { bounds: None, call: &tripled },
+        _ => Then { bounds: Some(BOUNDS.map(T::whole)), call: &clipped },
+    };
+    let finish = asked.finish(&bias, &then);
     let mut expected = before.clone();
     for i in 0..m {
         for j in 0..n {
@@ -137,7 +149,7 @@ fn check<T: Whole>(digits: &mut Digits, (m, n, k): (usize, usize, usize), orders
             let kept = if finish.accumulate { *c } else { T::default() };
             *c = finish.scale * sum + kept + finish.bias.map_or(T::default(), |bias| bias[j]);
             if let Some(then) = finish.then {
-                then(slice::from_mut(c));
+                (then.call)(slice::from_mut(c));
             }
         }
     }
@@ -326,4 +338,18 @@ fn products_add_to_what_is_there() {
     assert!(c.as_slice::<f64>().iter().zip(product.as_slice::<f64>()).all(|(c, x)| *c == 1.5 * x));
     matmul_into(a, b, &mut c, -1.0, false).unwrap();
     assert!(c.as_slice::<f64>().iter().zip(product.as_slice::<f64>()).all(|(c, x)| *c == -x));
+}
+
+#[test]
+fn bounds_leave_what_is_no_number() {
+    let (a, b) = ([f32::NAN, 1.0, -1.0], [2.0; 16]);
+    for isa in Isa::available() {
+        let mut c = [0.0; 3 * 16];
+        let then = Then { bounds: Some([0.0, 1.5]), call: &|_| unreachable!("tiles do it") };
+        let [a, b] = [Matrix::row_major(&a[..], 1), Matrix::row_major(&b[..], 16)];
+        let finish = Finish { then: Some(&then), ..Finish::default() };
+        gemm_on(isa, (3, 16, 1), a, b, Matrix::row_major(&mut c[..], 16), finish);
+        assert!(c[..16].iter().all(|c| c.is_nan()), "{isa}");
+        assert!(c[16..32].iter().all(|&c| c == 1.5) && c[32..].iter().all(|&c| c == 0.0), "{isa}");
+    }
 }

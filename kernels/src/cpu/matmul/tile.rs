@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::lane::Lane;
+use super::lane::{Lane, clamp};
 use super::pack::{Copied, copy};
 use super::{Operand, Problem, vector};
 use crate::cpu::conv::{channels, nine};
@@ -53,11 +53,13 @@ pub(in crate::cpu) struct Tile<T> {
     pub c_col: isize,
     /// How many columns are written: at most `W` vectors. All of these are read from `b`.
     pub columns: usize,
-    /// Whether the sums may be written as they are: `scale` is one and `base` nothing but zeros.
+    /// Whether the sums may be written as they are: `scale` is one, `base` nothing but zeros, and the bounds infinite.
     pub plain: bool,
     /// The sums are multiplied with this, and `base` is added, whose distances are its own.
     pub scale: T,
     pub base: Operand<T>,
+    /// What lies beyond these is written as they are.
+    pub bounds: [T; 2],
 }
 
 /// Computes one tile. The caller vouches for the pointers and for the instruction set.
@@ -249,13 +251,13 @@ unsafe fn write_whole<V: Lane, const H: usize, const W: usize, const HALF: bool>
             }
             return;
         }
-        let scale = V::splat(t.scale);
+        let (scale, [least, most]) = (V::splat(t.scale), t.bounds.map(|x| V::splat(x)));
         for i in 0..H {
             let c = t.c.wrapping_offset(i as isize * t.c_row);
             let base = t.base.at(i, 0);
             for v in 0..W {
                 let base = V::load(base.wrapping_add(v * V::LANES));
-                sums[i][v].mul_add(scale, base).store(c.wrapping_add(v * V::LANES));
+                sums[i][v].mul_add(scale, base).clamp(least, most).store(c.wrapping_add(v * V::LANES));
             }
         }
     }
@@ -273,14 +275,15 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
     // SAFETY: passed on to the caller; a tile is at most `MAX_HEIGHT` by `MAX_WIDTH`.
     unsafe {
         if t.c_col == 1 {
-            let scale = V::splat(t.scale);
+            let (scale, [least, most]) = (V::splat(t.scale), t.bounds.map(|x| V::splat(x)));
             for i in 0..height {
                 let c = t.c.wrapping_offset(i as isize * t.c_row);
                 let base = t.base.at(i, 0);
                 for j in (0..t.columns).step_by(V::LANES) {
                     let len = (t.columns - j).min(V::LANES);
                     let base = V::load_first(base.wrapping_add(j), len);
-                    V::load(sums.add(i * width + j)).mul_add(scale, base).store_first(c.wrapping_add(j), len);
+                    let sum = V::load(sums.add(i * width + j)).mul_add(scale, base).clamp(least, most);
+                    sum.store_first(c.wrapping_add(j), len);
                 }
             }
             return;
@@ -302,7 +305,8 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
             let c = t.c.wrapping_offset(j as isize * t.c_col);
             for i in 0..height {
                 let sum = *columns.add(j * height + i);
-                *c.wrapping_offset(i as isize * t.c_row) = sum.separate(t.scale, *t.base.at(i, j));
+                let sum = sum.separate(t.scale, *t.base.at(i, j));
+                *c.wrapping_offset(i as isize * t.c_row) = clamp(sum, t.bounds[0], t.bounds[1]);
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{Lane, Square};
 /// [`Lane::halves`] and [`Lane::second_half`].
 macro_rules! x86_lane {
     ($Lane:ident, $T:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $stream:ident, $fma:ident,
-     $add:ident, $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident,
+     $add:ident, $max:ident, $min:ident, $mask:ident, $load_first:ident, $store_first:ident, $transposed:ident,
      |$from:ident| $twice:expr, |$x:ident, $y:ident, $upper:tt| $halves:expr, $second:expr) => {
         // SAFETY of every block: the trait's contract, that the instruction set is there and pointers are good.
         impl Lane for $Lane {
@@ -70,6 +70,11 @@ macro_rules! x86_lane {
             unsafe fn add(self, b: Self) -> Self {
                 // SAFETY: the instruction set is there.
                 unsafe { $add(self, b) }
+            }
+            #[inline(always)]
+            unsafe fn clamp(self, least: Self, most: Self) -> Self {
+                // SAFETY: the instruction set is there. Of a NaN and a number, both instructions give what comes last.
+                unsafe { $min(most, $max(least, self)) }
             }
             #[inline(always)]
             unsafe fn transpose(from: Square<*const $T>, to: Square<*mut $T>) {
@@ -242,6 +247,8 @@ x86_lane!(
     _mm256_storeu_ps,
     _mm256_fmadd_ps,
     _mm256_add_ps,
+    _mm256_max_ps,
+    _mm256_min_ps,
     first_f32,
     _mm256_maskload_ps,
     _mm256_maskstore_ps,
@@ -260,6 +267,8 @@ x86_lane!(
     _mm256_storeu_pd,
     _mm256_fmadd_pd,
     _mm256_add_pd,
+    _mm256_max_pd,
+    _mm256_min_pd,
     first_f64,
     _mm256_maskload_pd,
     _mm256_maskstore_pd,
@@ -278,6 +287,8 @@ x86_lane!(
     _mm512_stream_ps,
     _mm512_fmadd_ps,
     _mm512_add_ps,
+    _mm512_max_ps,
+    _mm512_min_ps,
     first_16,
     load_first_16,
     _mm512_mask_storeu_ps,
@@ -296,6 +307,8 @@ x86_lane!(
     _mm512_stream_pd,
     _mm512_fmadd_pd,
     _mm512_add_pd,
+    _mm512_max_pd,
+    _mm512_min_pd,
     first_8,
     load_first_8,
     _mm512_mask_storeu_pd,
