@@ -199,7 +199,7 @@ mod tests {
                     }
                 });
             }
-            for round in 0..2000 {
+            for round in 0..if cfg!(miri) { 40 } else { 2000 } {
                 let counts: Vec<AtomicUsize> = (0..round % 17).map(|_| AtomicUsize::new(0)).collect();
                 let task = |i: usize| _ = counts[i].fetch_add(1, Relaxed);
                 // Other tests may be at the board.
@@ -237,7 +237,7 @@ mod tests {
                     help();
                 }
             });
-            for round in 0..200 {
+            for round in 0..if cfg!(miri) { 20 } else { 200 } {
                 let done = AtomicUsize::new(0);
                 let task = |i: usize| {
                     assert!(i != round % 9, "task {i}");
