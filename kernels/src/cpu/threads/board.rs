@@ -258,6 +258,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand tasks take Miri half an hour")]
     fn more_tasks_than_the_board_counts_are_done_as_well() {
         let counts: Vec<AtomicUsize> = (0..2 * MOST + 5).map(|_| AtomicUsize::new(0)).collect();
         while !share(counts.len(), &|i| _ = counts[i].fetch_add(1, Relaxed)) {}
