@@ -204,13 +204,13 @@ pub fn grad_input(dy: View, w: View, s: &Sizes) -> Result<Buffer> {
         let (dy, w) = (Dense::<T>::new(dy), Dense::<T>::new(w));
         let dx = dx.as_mut_slice();
         let bytes = size_of_val(dx);
-        of_input(dy.as_slice(), w.as_slice(), s, bytes, &mut |layer, plan| layer.fill(plan, dx));
+        of_input(dy.as_slice(), w.as_slice(), s, bytes, |layer, plan| layer.fill(plan, dx));
     });
     Ok(dx)
 }
 
 /// Calls `f` with the convolution that makes the gradient of the images, of so many bytes.
-fn of_input<T: Number>(dy: &[T], w: &[T], s: &Sizes, bytes: usize, f: &mut dyn FnMut(&Layer<'_, T>, &Plan<'_, T>)) {
+fn of_input<T: Number>(dy: &[T], w: &[T], s: &Sizes, bytes: usize, f: impl FnOnce(&Layer<'_, T>, &Plan<'_, T>)) {
     let lattices = s.axes.map(|axis| {
         let firsts = 0..axis.stride.min(axis.input);
         firsts.map(|first| Lattice::backward(&axis, first)).collect::<SmallVec<[Lattice; 2]>>()

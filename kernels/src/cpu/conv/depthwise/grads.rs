@@ -46,12 +46,11 @@ pub fn of_all(x: View, w: View, dy: View, s: &Sizes) -> Result<[Buffer; 3]> {
     with_number!("conv2d_grads", x.dtype(), T => {
         let (x, w, dy) = (Dense::<T>::new(x), Dense::<T>::new(w), Dense::<T>::new(dy));
         let correlation = Correlation::new(x.as_slice(), dy.as_slice(), s);
-        let (dx, mut sums) = (dx.as_mut_slice::<T>(), Some([dw.as_mut_slice::<T>(), db.as_mut_slice::<T>()]));
+        let (dx, sums) = (dx.as_mut_slice::<T>(), [dw.as_mut_slice::<T>(), db.as_mut_slice::<T>()]);
         let bytes = size_of_val(dx);
         let [height, width] = s.axes;
         let row = width.input * s.c;
-        of_input(dy.as_slice(), w.as_slice(), s, bytes, &mut |layer, plan| {
-            let sums = sums.take().expect("called once");
+        of_input(dy.as_slice(), w.as_slice(), s, bytes, |layer, plan| {
             correlation.parts(s.n).add_up(sums, dx, &|images, mut sums, mut dx| {
                 sums.iter_mut().for_each(|sums| sums.fill(T::default()));
                 for n in images {
