@@ -47,6 +47,7 @@ const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/matmul/lane/x86.rs",
     "kernels/src/cpu/matmul/long.rs",
     "kernels/src/cpu/matmul/pack.rs",
+    "kernels/src/cpu/matmul/kernels.rs",
     "kernels/src/cpu/matmul/tile.rs",
     "kernels/src/cpu/matmul/vector.rs",
     "kernels/src/cpu/peak.rs",

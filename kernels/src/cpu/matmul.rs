@@ -15,8 +15,9 @@
 //!
 //! That makes five loops around the microkernel (`block`), the scheme of Goto and van de Geijn (2008) as BLIS arranges
 //! it (Van Zee and van de Geijn 2015). Before it is used, a block is *packed* (`pack`): copied in the order in which the
-//! microkernel reads it. Packing costs one pass over the operand and pays when the block is used often enough; in a
-//! product of few rows or columns, as a small batch makes them, the operands are read where they are.
+//! microkernel reads it. Packing costs one pass over the operand and pays when the block is used often enough, and lies
+//! badly: rows less than a page apart, or of a product of few rows or columns, as a small batch makes them, are read where they
+//! are. Where a panel of `b` pays for its copy, the first tile makes it while it multiplies, when memory is waited for anyway.
 //!
 //! What the caches hold must also arrive in time. While the microkernel works on the first rows of `b`, it asks for the rows
 //! of `c` that it will write, and then for the rows of `b` that come next; and where it reads rows of `a` that were not packed,
@@ -34,21 +35,24 @@
 
 mod calls;
 mod grid;
+mod kernels;
 pub(super) mod lane;
 mod long;
 mod pack;
 mod tile;
 mod vector;
 
+use std::cell::Cell;
 use std::ops::Range;
-use std::slice;
+use std::{ptr, slice};
 
 pub(in crate::cpu) use self::calls::{Activate, with_number};
 pub use self::calls::{Finish, Matrix, gemm, linear, matmul, matmul_into};
 use self::grid::Grid;
+pub(in crate::cpu) use self::kernels::{HasKernels, Kernels};
 pub(in crate::cpu) use self::long::add_parts;
 pub(in crate::cpu) use self::pack::Copied;
-pub(in crate::cpu) use self::tile::{CACHE_LINE, EARLY, HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, SOON, Tile};
+pub(in crate::cpu) use self::tile::{CACHE_LINE, EARLY, MAX_HEIGHT, SOON, Tile};
 use super::cache::caches;
 use super::simd::MulAdd;
 use super::threads;
@@ -244,11 +248,8 @@ impl Steps {
 /// As for [`products`].
 unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usize>, columns: Range<usize>) {
     let steps = Steps::new(kernels, rows.len(), columns.len(), p.k, p.then.is_some());
-    let zeros = [T::default(); MAX_WIDTH];
-    let (first_base, late_bias) = match p.bias {
-        Some(bias) if p.starts_from_bias(p.k.div_ceil(steps.k)) => (bias, None),
-        bias => (Operand { start: zeros.as_ptr(), row: 0, col: 0 }, bias),
-    };
+    let starts_from_bias = p.starts_from_bias(p.k.div_ceil(steps.k));
+    let (first_base, late_bias) = if starts_from_bias { (p.bias, None) } else { (None, p.bias) };
     // Elements that nothing is added to later are brought into their bounds by the tiles.
     let bounds = p.then.and_then(|then| then.bounds).filter(|_| late_bias.is_none());
     let then = p.then.filter(|_| bounds.is_none());
@@ -256,11 +257,15 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
     let sizes = (rows.len(), columns.len());
     let mut a_block = pack::Rows::new(kernels, p, &steps, sizes, &mut a_small);
     let mut b_block = pack::Panels::new(kernels, p, &steps, sizes, &mut b_small);
+    let (a_rows, b_row) = ([const { Cell::new(ptr::null()) }; MAX_HEIGHT], Cell::new(ptr::null()));
+    let (a, b) = (a_rows.as_ptr().cast(), b_row.as_ptr());
+    let mut tile = Tile { a, b, c_row: p.c.row, c_col: p.c.col, scale: p.scale, ..Tile::of(0) };
     for k in ranges(0..p.k, steps.k) {
-        let base = if p.accumulate || k.start > 0 { p.c.read() } else { first_base };
+        let base = if p.accumulate || k.start > 0 { Some(p.c.read()) } else { first_base };
         let bounds = bounds.filter(|_| k.end == p.k);
-        let plain = base.start == zeros.as_ptr() && p.scale == T::wrap(1) && bounds.is_none();
-        let bounds = bounds.unwrap_or_else(unbounded);
+        tile.k = k.len();
+        tile.plain = base.is_none() && p.scale == T::wrap(1) && bounds.is_none();
+        tile.bounds = bounds.unwrap_or_else(unbounded);
         for columns in ranges(columns.clone(), steps.n) {
             // SAFETY: ranges lie within the problem.
             unsafe { b_block.fill(kernels, &p.b, k.clone(), columns.clone()) };
@@ -268,45 +273,39 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                 // SAFETY: as above.
                 unsafe { a_block.fill(kernels, &p.a, rows.clone(), k.clone()) };
                 for panel in ranges(columns.clone(), kernels.width()) {
-                    let (b, b_step) = b_block.panel(&p.b, panel.start);
+                    tile.columns = panel.len();
                     for rows in heights(rows.clone(), kernels.height()) {
                         let (a, a_row, a_step) = a_block.tile(&p.a, rows.clone());
-                        let mut first = [a; MAX_HEIGHT];
-                        if a_row != 1 {
-                            for (i, row) in first.iter_mut().enumerate().take(rows.len()) {
-                                *row = a.wrapping_offset(i as isize * a_row);
-                            }
+                        let apart = if a_row == 1 { 1 } else { rows.len() };
+                        for (i, row) in a_rows.iter().enumerate().take(apart) {
+                            row.set(a.wrapping_offset(i as isize * a_row));
                         }
+                        (tile.a_beside, tile.a_step) = (a_row == 1, a_step);
                         // Rows that are read where they lie arrive too late unless asked for: the next tile's, if there is no
                         // gap between them.
-                        let (next_a, next_a_step) = match rows.len() {
-                            height if (a_row, a_step) == (k.len() as isize, 1) => {
-                                (first[height - 1].wrapping_add(k.len()), height)
-                            }
-                            _ => (a, 0),
+                        (tile.next_a, tile.next_a_step) = match (a_row, a_step) == (k.len() as isize, 1) {
+                            true => (a.wrapping_add(rows.len() * k.len()), rows.len()),
+                            false => (a, 0),
                         };
-                        let tile = Tile {
-                            k: k.len(),
-                            runs: 1,
-                            a: first.as_ptr(),
-                            a_beside: a_row == 1,
-                            a_step,
-                            next_a,
-                            next_a_step,
-                            b: &b,
-                            b_step,
-                            b_ahead: SOON,
-                            c: p.c.at(rows.start, panel.start),
-                            c_row: p.c.row,
-                            c_col: p.c.col,
-                            columns: panel.len(),
-                            plain,
-                            scale: p.scale,
-                            base: Operand { start: base.at(rows.start, panel.start), ..base },
-                            bounds,
+                        let (b, b_step, b_copy) = b_block.panel(&p.b, panel.start);
+                        b_row.set(b);
+                        tile.b_step = b_step;
+                        tile.c = p.c.at(rows.start, panel.start);
+                        if let Some(base) = base {
+                            tile.base = Operand { start: base.at(rows.start, panel.start), ..base };
+                        }
+                        let kernel = match b_copy {
+                            Some(to) => {
+                                (tile.b_copy, tile.b_ahead) = (to, EARLY);
+                                kernels.copying_tile(rows.len())
+                            }
+                            None => {
+                                tile.b_ahead = SOON;
+                                kernels.tile(rows.len(), panel.len())
+                            }
                         };
                         // SAFETY: the blocks hold, or lie in, what the tile reads; `c` is the caller's promise.
-                        unsafe { kernels.tile(rows.len(), panel.len())(&tile) };
+                        unsafe { kernel(&tile) };
                     }
                 }
                 if k.end == p.k {

@@ -13,9 +13,7 @@ use super::{Image, Sizes, padded};
 use crate::Buffer;
 use crate::buffer::scratch::Scratch;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{
-    Copied, Kernels, MAX_HEIGHT, MAX_WIDTH, Number, Operand, SOON, Then, Tile, heights, ranges, unbounded,
-};
+use crate::cpu::matmul::{Copied, Kernels, MAX_HEIGHT, Number, Operand, Then, Tile, heights, ranges, unbounded};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -183,31 +181,25 @@ impl<'a, T: Number> Sums<'a, T> {
     /// Computes the filters of some panels for some pixels, which are counted over all images and lie equally far apart.
     unsafe fn write_tile(&self, runs: &Runs<T>, pixels: Range<usize>, panels: &[(Range<usize>, Starts<T>)]) {
         let kernels = self.panels.kernels;
-        let zeros = [T::default(); MAX_WIDTH];
         let bounds = self.then.and_then(|then| then.bounds);
         let (to, to_row) = (self.place(pixels.start), self.lattices[1].step * self.to.pixel);
+        let mut tile = Tile {
+            runs: self.panels.taps,
+            a: runs.as_ptr(),
+            b_step: kernels.width() as isize,
+            c_row: to_row as isize,
+            c_col: self.to.channel as isize,
+            plain: self.bias.is_none() && bounds.is_none(),
+            bounds: bounds.unwrap_or_else(unbounded),
+            ..Tile::of(self.panels.depth)
+        };
         for (panel, b) in panels {
-            let base = self.bias.map_or(zeros.as_ptr(), |bias| bias[panel.start..panel.end].as_ptr());
-            let tile = Tile {
-                k: self.panels.depth,
-                runs: self.panels.taps,
-                a: runs.as_ptr(),
-                a_beside: false,
-                a_step: 1,
-                next_a: zeros.as_ptr(),
-                next_a_step: 0,
-                b: b.as_ptr(),
-                b_step: kernels.width() as isize,
-                b_ahead: SOON,
-                c: to.wrapping_add(panel.start * self.to.channel),
-                c_row: to_row as isize,
-                c_col: self.to.channel as isize,
-                columns: panel.len(),
-                plain: self.bias.is_none() && bounds.is_none(),
-                scale: T::wrap(1),
-                base: Operand { start: base, row: 0, col: 1 },
-                bounds: bounds.unwrap_or_else(unbounded),
-            };
+            tile.b = b.as_ptr();
+            tile.c = to.wrapping_add(panel.start * self.to.channel);
+            tile.columns = panel.len();
+            if let Some(bias) = self.bias {
+                tile.base = Operand { start: bias[panel.start..panel.end].as_ptr(), row: 0, col: 1 };
+            }
             // SAFETY: `runs` name elements of the images or zeros, panels are as wide as tiles, and the caller vouches for the
             // results.
             unsafe { kernels.tile(pixels.len(), panel.len())(&tile) };

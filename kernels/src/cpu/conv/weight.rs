@@ -12,9 +12,7 @@ use smallvec::SmallVec;
 use super::{Image, Sizes, padded, pointwise};
 use crate::Buffer;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{
-    Copied, EARLY, Kernels, MAX_WIDTH, Number, Operand, SOON, Tile, add_parts, heights, ranges, unbounded,
-};
+use crate::cpu::matmul::{Copied, EARLY, Kernels, Number, Operand, SOON, Tile, add_parts, heights, ranges};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -254,31 +252,25 @@ impl<T: Number> Product<'_, T> {
             let pixel = row * width.output + columns.start;
             b.push(self.dy.as_ptr().wrapping_add(pixel * self.dy_pixel + panel.start));
         }
-        let zeros = [T::default(); MAX_WIDTH];
         let sum = &mut sum[tile.start * self.columns + panel.start..(tile.end - 1) * self.columns + panel.end];
-        let c = sum.as_mut_ptr();
-        let nothing = Operand { start: zeros.as_ptr(), row: 0, col: 0 };
-        let c_row = self.columns as isize;
-        let work = Tile {
-            k: columns.len(),
+        let (c, c_row) = (sum.as_mut_ptr(), self.columns as isize);
+        let mut work = Tile {
             runs: b.len(),
             a: a.as_ptr(),
             a_beside: beside,
             a_step: (width.stride * self.x.pixel) as isize,
-            next_a: zeros.as_ptr(),
-            next_a_step: 0,
             b: b.as_ptr(),
             b_step: self.dy_pixel as isize,
             b_ahead: if stream::is_far(size_of_val(self.dy)) { EARLY } else { SOON },
             c,
             c_row,
-            c_col: 1,
             columns: panel.len(),
             plain: !adds,
-            scale: T::wrap(1),
-            base: if adds { Operand { start: c, row: c_row, col: 1 } } else { nothing },
-            bounds: unbounded(),
+            ..Tile::of(columns.len())
         };
+        if adds {
+            work.base = Operand { start: c, row: c_row, col: 1 };
+        }
         // SAFETY: runs name pixels of both images: rows and columns of the result for which the tap finds elements. Pixels of `dy`
         // have as many filters as fill vectors, or others follow. `sum` was checked; the kernels are this machine's.
         unsafe { kernels.tile(tile.len(), panel.len())(&work) };

@@ -16,6 +16,7 @@
 mod squares;
 mod transform;
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::ptr;
 
@@ -24,9 +25,7 @@ use super::weight::Parts;
 use super::{Sizes, extent};
 use crate::buffer::scratch::Scratch;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{
-    HasKernels, Kernels, MAX_HEIGHT, MAX_WIDTH, Operand, SOON, Then, Tile, heights, ranges, unbounded,
-};
+use crate::cpu::matmul::{HasKernels, Kernels, MAX_HEIGHT, Operand, Then, Tile, heights, ranges};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::threads::for_tasks;
@@ -175,39 +174,27 @@ unsafe fn convolve(grid: &Grid, image: &Image, weights: &Weights, finish: &Finis
 /// `sums` have rows for as many filters as weights have columns.
 unsafe fn multiply(points: &Points, weights: &Weights, point: usize, rows: usize, sums: &mut Points) {
     let (kernels, &Weights { depth, columns, .. }) = (kernels(), weights);
-    let (width, zeros, a) = (kernels.width(), [0.0; MAX_WIDTH], points.at(point));
+    let (width, a) = (kernels.width(), points.at(point));
     let row = sums.row;
     let c = sums.at_mut(point);
+    let (a_rows, b_row) = ([const { Cell::new(ptr::null()) }; MAX_HEIGHT], Cell::new(ptr::null()));
+    let mut tile = Tile {
+        a: a_rows.as_ptr().cast(),
+        b: b_row.as_ptr(),
+        b_step: width as isize,
+        c_row: row as isize,
+        ..Tile::of(depth)
+    };
     for panel in ranges(0..columns, width) {
-        let b = weights.buffer.as_slice::<f32>()[(panel.start / width * ALL + point) * depth * width..].as_ptr();
-        let vectors = panel.len().div_ceil(kernels.lanes);
+        b_row.set(weights.buffer.as_slice::<f32>()[(panel.start / width * ALL + point) * depth * width..].as_ptr());
+        tile.columns = panel.len().next_multiple_of(kernels.lanes);
         for rows in heights(0..rows, kernels.height()) {
-            let mut first = [ptr::null(); MAX_HEIGHT];
-            for (first, i) in first.iter_mut().zip(rows.clone()) {
-                *first = a[i * points.row..].as_ptr();
+            for (first, i) in a_rows.iter().zip(rows.clone()) {
+                first.set(a[i * points.row..].as_ptr());
             }
-            let tile = Tile {
-                k: depth,
-                runs: 1,
-                a: first.as_ptr(),
-                a_beside: false,
-                a_step: 1,
-                next_a: first[0],
-                next_a_step: 0,
-                b: &b,
-                b_step: width as isize,
-                b_ahead: SOON,
-                c: c[rows.start * row + panel.start..].as_mut_ptr(),
-                c_row: row as isize,
-                c_col: 1,
-                columns: vectors * kernels.lanes,
-                plain: true,
-                scale: 1.0,
-                base: Operand { start: zeros.as_ptr(), row: 0, col: 0 },
-                bounds: unbounded(),
-            };
+            tile.c = c[rows.start * row + panel.start..].as_mut_ptr();
             // SAFETY: points have as many rows, with a number for each row of the panel; rows of sums hold whole vectors.
-            unsafe { kernels.tile(rows.len(), vectors * kernels.lanes)(&tile) };
+            unsafe { kernels.tile(rows.len(), tile.columns)(&tile) };
         }
     }
 }
@@ -352,34 +339,27 @@ pub fn grad_weight(x: &[f32], dy: &[f32], s: &Sizes, dw: &mut [f32]) {
 /// The points have so many squares.
 unsafe fn correlate([x, dy]: &[Points; 2], point: usize, squares: usize, adds: bool, s: &Sizes, sums: &mut [f32]) {
     let (kernels, columns) = (kernels(), dy.row);
-    let (width, zeros) = (kernels.width(), [0.0; MAX_WIDTH]);
-    let nothing = Operand { start: zeros.as_ptr(), row: 0, col: 0 };
     let (a, b) = (x.at(point), dy.at(point));
-    for panel in ranges(0..columns, width) {
-        let b = b[panel.start..].as_ptr();
+    let (a_row, b_row) = (Cell::new(ptr::null()), Cell::new(ptr::null()));
+    let mut tile = Tile {
+        a: a_row.as_ptr(),
+        a_beside: true,
+        a_step: x.row as isize,
+        b: b_row.as_ptr(),
+        b_step: columns as isize,
+        c_row: columns as isize,
+        plain: !adds,
+        ..Tile::of(squares)
+    };
+    for panel in ranges(0..columns, kernels.width()) {
+        b_row.set(b[panel.start..].as_ptr());
+        tile.columns = panel.len();
         for rows in heights(0..s.c, kernels.height()) {
-            let a = a[rows.start..].as_ptr();
-            let c = sums[rows.start * columns + panel.start..].as_mut_ptr();
-            let tile = Tile {
-                k: squares,
-                runs: 1,
-                a: &a,
-                a_beside: true,
-                a_step: x.row as isize,
-                next_a: a,
-                next_a_step: 0,
-                b: &b,
-                b_step: columns as isize,
-                b_ahead: SOON,
-                c,
-                c_row: columns as isize,
-                c_col: 1,
-                columns: panel.len(),
-                plain: !adds,
-                scale: 1.0,
-                base: if adds { Operand { start: c, row: columns as isize, col: 1 } } else { nothing },
-                bounds: unbounded(),
-            };
+            a_row.set(a[rows.start..].as_ptr());
+            tile.c = sums[rows.start * columns + panel.start..].as_mut_ptr();
+            if adds {
+                tile.base = Operand { start: tile.c, row: columns as isize, col: 1 };
+            }
             // SAFETY: rows of points and of sums hold whole vectors, and there are sums for each channel.
             unsafe { kernels.tile(rows.len(), panel.len())(&tile) };
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Problem;
-use super::tile::Kernels;
+use super::kernels::Kernels;
 use crate::cpu::threads;
 
 /// How the elements of `c` are dealt out as tasks.

@@ -6,7 +6,7 @@
 //! have the same bits at any thread count.
 
 use super::grid::{Grid, Split};
-use super::tile::Kernels;
+use super::kernels::Kernels;
 use super::{Number, Problem, Target, block, complete};
 use crate::Buffer;
 use crate::cpu::threads;

@@ -4,8 +4,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
+use super::kernels::Kernels;
 use super::lane::{Lane, Square};
-use super::tile::Kernels;
 use super::{Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
 use crate::cpu::stream::prefetch;
@@ -34,7 +34,9 @@ impl<'a, T: Number> Rows<'a, T> {
             (1, distance) | (distance, 1) => !competes::<T>(distance, 2048),
             _ => false,
         };
-        let direct = near && n <= 8 * kernels.width();
+        // Short sums would rather find one row's element behind the other's, and many panels of `b` would, too.
+        let rows = p.a.col == 1 && is_close::<T>(p.a.row) && steps.k >= 128;
+        let direct = near && n <= 8 * kernels.width() || rows && n <= 24 * kernels.width();
         let len = if direct { 0 } else { steps.m.min(m) * steps.k };
         Self { direct, memory: Memory::new(len, small), start: ptr::null(), rows: 0..0, k: 0..0 }
     }
@@ -67,6 +69,11 @@ impl<'a, T: Number> Rows<'a, T> {
     }
 }
 
+/// Whether rows this far apart are read as fast where they lie as one behind the other, however often.
+fn is_close<T>(distance: isize) -> bool {
+    distance.unsigned_abs() * size_of::<T>() <= 3072
+}
+
 /// Whether elements this far apart compete for the same few places of the first-level cache: whole steps of so many bytes, of
 /// half a page or a page.
 fn competes<T>(distance: isize, step: usize) -> bool {
@@ -75,12 +82,24 @@ fn competes<T>(distance: isize, step: usize) -> bool {
 
 /// A block of `b` as panels: each as wide as the widest tile, row by row, the last one filled up with zeros.
 pub(super) struct Panels<'a, T> {
-    /// Whether panels that are full are read where they always were.
-    direct: bool,
+    packing: Packing,
     width: usize,
     memory: Memory<'a, T>,
     columns: Range<usize>,
     k: Range<usize>,
+    /// Where the panels begin that the memory does not hold yet, of those that it is to hold.
+    missing: usize,
+}
+
+/// When panels that are as wide as the widest tile are copied.
+#[derive(Clone, Copy, PartialEq)]
+enum Packing {
+    /// They are read where they always were.
+    Never,
+    /// By the first tile that uses one, row by row as it reads them: while it multiplies there is time to wait for memory.
+    OnUse,
+    /// All before the first tile.
+    Ahead,
 }
 
 impl<'a, T: Number> Panels<'a, T> {
@@ -93,17 +112,21 @@ impl<'a, T: Number> Panels<'a, T> {
         small: &'a mut Small<T>,
     ) -> Self {
         let width = kernels.width();
-        // Rows whole pages apart compete for so few places that only some tiles gain by reading them there.
-        let few = if competes::<T>(p.b.row, 4096) { 5 } else { 10 };
-        let direct = p.b.col == 1 && m <= few * kernels.height();
-        let len = if !direct {
+        // Rows whole pages apart compete for so few places that a tile hardly finds any where it read them before.
+        let few = if competes::<T>(p.b.row, 4096) { 1 } else { 10 };
+        let packing = match p.b.col {
+            1 if m <= few * kernels.height() || is_close::<T>(p.b.row) => Packing::Never,
+            1 if m <= 1024 => Packing::OnUse,
+            _ => Packing::Ahead,
+        };
+        let len = if packing != Packing::Never {
             steps.n.min(n.next_multiple_of(width)) * steps.k
         } else if n.is_multiple_of(width) {
             0
         } else {
             width * steps.k
         };
-        Self { direct, width, memory: Memory::new(len, small), columns: 0..0, k: 0..0 }
+        Self { packing, width, memory: Memory::new(len, small), columns: 0..0, k: 0..0, missing: 0 }
     }
 
     /// Takes in the elements of `b` in `k` and `columns`.
@@ -112,8 +135,9 @@ impl<'a, T: Number> Panels<'a, T> {
     /// They may be read.
     pub unsafe fn fill(&mut self, kernels: &Kernels<T>, b: &Operand<T>, k: Range<usize>, columns: Range<usize>) {
         let ragged = columns.len() % self.width;
-        let first = if self.direct { columns.end - ragged } else { columns.start };
-        let memory = self.memory.start();
+        let first = if self.packing == Packing::Ahead { columns.start } else { columns.end - ragged };
+        (self.columns, self.k, self.missing) = (columns.clone(), k.clone(), columns.start);
+        let memory = self.place(first);
         // Rows of neighbours are filled up with zeros as they are copied.
         if ragged > 0 && b.col != 1 {
             let last = (columns.end - ragged - first) * k.len();
@@ -132,17 +156,27 @@ impl<'a, T: Number> Panels<'a, T> {
                 unsafe { (kernels.copy)(&Copied { from, rows, columns, to, distance: self.width }) };
             }
         }
-        (self.columns, self.k) = (columns, k);
     }
 
-    /// The first element of the panel that starts at a column, and the distance between its rows.
-    pub fn panel(&mut self, b: &Operand<T>, start: usize) -> (*const T, isize) {
-        let full = start + self.width <= self.columns.end;
-        if self.direct && full {
-            return (b.at(self.k.start, start), b.row);
+    /// The first element of the panel that starts at a column, the distance between its rows, and where to copy them to, if they
+    /// should be copied on the way; the next tile then reads the copy.
+    pub fn panel(&mut self, b: &Operand<T>, start: usize) -> (*const T, isize, Option<*mut T>) {
+        let is_full = start + self.width <= self.columns.end;
+        let copy = self.place(start);
+        match self.packing {
+            Packing::Never if is_full => (b.at(self.k.start, start), b.row, None),
+            Packing::OnUse if is_full && start == self.missing => {
+                self.missing += self.width;
+                (b.at(self.k.start, start), b.row, Some(copy))
+            }
+            _ => (copy, self.width as isize, None),
         }
-        let first = if self.direct { start } else { self.columns.start };
-        (self.memory.start().wrapping_add((start - first) * self.k.len()), self.width as isize)
+    }
+
+    /// Where the memory holds the panel that starts at a column.
+    fn place(&mut self, start: usize) -> *mut T {
+        let first = if self.packing == Packing::Never { start } else { self.columns.start };
+        self.memory.start().wrapping_add((start - first) * self.k.len())
     }
 }
 

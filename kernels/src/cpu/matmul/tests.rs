@@ -200,6 +200,18 @@ fn sizes_up_to_300_in_random_orders() {
     }
 }
 
+/// Panels that stay where they are, that the first tile copies, and that are copied ahead; the last has columns left over.
+#[test]
+fn wide_rows_are_copied_when_that_pays() {
+    let mut digits = Digits(7);
+    for size in [(14, 1024, 40), (40, 1024, 600), (145, 1000, 90), (1030, 790, 20)] {
+        for asked in [Asked::default(), Asked { accumulate: true, then: true, ..Asked::default() }] {
+            check::<f32>(&mut digits, size, [Order::Rows; 3], asked);
+            check::<f64>(&mut digits, size, [Order::Columns, Order::Rows, Order::GappedRows], asked);
+        }
+    }
+}
+
 #[test]
 fn long_sums_cross_blocks() {
     let mut digits = Digits(3);

@@ -8,18 +8,14 @@
 //! Where the last vector would be half empty, or emptier, two rows share one: 24 columns are three vectors of 16 for two rows, not
 //! four.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
-
 use std::hint::black_box;
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use std::ptr;
 
 use super::lane::{Lane, clamp};
 use super::pack::{Copied, copy};
-use super::{Operand, Problem, vector};
-use crate::cpu::conv::{channels, nine};
-use crate::cpu::simd::{Isa, MulAdd};
+use super::{Number, Operand, unbounded};
+use crate::cpu::simd::MulAdd;
 use crate::cpu::stream::prefetch;
 
 /// One tile's work: which elements to read, and where the sums go.
@@ -45,6 +41,8 @@ pub(in crate::cpu) struct Tile<T> {
     /// For each run, its first row of `b`, whose elements are neighbours; and the distance of rows.
     pub b: *const *const T,
     pub b_step: isize,
+    /// Where a tile that copies puts its rows of `b`, one after the other.
+    pub b_copy: *mut T,
     /// How many steps before its use a row of `b` is asked for: [`SOON`] or [`EARLY`].
     pub b_ahead: usize,
     /// Element `(0, 0)` of `c`, and the distances to the next row and the next column.
@@ -62,53 +60,36 @@ pub(in crate::cpu) struct Tile<T> {
     pub bounds: [T; 2],
 }
 
+impl<T: Number> Tile<T> {
+    /// A tile whose sums have `k` products in one run and are written as they are. What it reads and where it writes is still to
+    /// be said. Whoever computes many keeps one and changes what differs, since making it takes as long as a few steps do.
+    pub fn of(k: usize) -> Self {
+        Self {
+            k,
+            runs: 1,
+            a: ptr::null(),
+            a_beside: false,
+            a_step: 1,
+            next_a: T::ZEROS.as_ptr(),
+            next_a_step: 0,
+            b: ptr::null(),
+            b_step: 0,
+            b_copy: ptr::null_mut(),
+            b_ahead: SOON,
+            c: ptr::null_mut(),
+            c_row: 0,
+            c_col: 1,
+            columns: 0,
+            plain: true,
+            scale: T::wrap(1),
+            base: Operand { start: T::ZEROS.as_ptr(), row: 0, col: 0 },
+            bounds: unbounded(),
+        }
+    }
+}
+
 /// Computes one tile. The caller vouches for the pointers and for the instruction set.
 pub(in crate::cpu) type Kernel<T> = unsafe fn(&Tile<T>);
-
-/// Every tile's microkernel for one instruction set and type.
-pub struct Kernels<T: 'static> {
-    /// How many numbers a vector holds.
-    pub(in crate::cpu) lanes: usize,
-    /// How many vectors wide the widest tile is.
-    pub(super) vectors: usize,
-    /// By height - 1 and by width: one vector, one and a half, two; the last height is the tallest.
-    tiles: &'static [[Kernel<T>; 3]],
-    /// Copies a block of an operand.
-    pub(in crate::cpu) copy: unsafe fn(&Copied<T>),
-    /// Computes some columns of a product with one row.
-    pub(super) vector: unsafe fn(vector::Form, &Problem<T>, Range<usize>),
-    /// Sums of pixels times weights, channel by channel.
-    pub(in crate::cpu) weigh: unsafe fn(&channels::Strip<T>),
-    /// Products of pixels with pixels, channel by channel, added up.
-    pub(in crate::cpu) correlate: unsafe fn(&channels::Pairs<T>),
-    /// Both for three by three taps.
-    pub(in crate::cpu) weigh_nine: unsafe fn(&nine::Patch<T>, &nine::Weights<T>, *const T, *mut T),
-    pub(in crate::cpu) correlate_nine: unsafe fn(&nine::Patch<T>, *const T, *mut T, *mut T),
-}
-
-impl<T> Kernels<T> {
-    /// The height of the tallest tile.
-    pub fn height(&self) -> usize {
-        self.tiles.len()
-    }
-
-    /// The width of the widest tile, in elements.
-    pub fn width(&self) -> usize {
-        self.lanes * self.vectors
-    }
-
-    /// The microkernel of a tile of so many rows and columns.
-    pub(in crate::cpu) fn tile(&self, rows: usize, columns: usize) -> Kernel<T> {
-        // Halves of the shortest registers are put together no faster than whole ones are multiplied.
-        let half = if self.lanes < 8 { 0 } else { self.lanes / 2 };
-        let width = match columns {
-            columns if columns <= self.lanes => 0,
-            columns if columns <= self.lanes + half => 1,
-            _ => 2,
-        };
-        self.tiles[rows - 1][width]
-    }
-}
 
 /// How many steps ahead to ask for rows of `b` that are in the second-level cache or the third.
 pub(in crate::cpu) const SOON: usize = 12;
@@ -122,18 +103,22 @@ const SHORT: usize = 32;
 /// The bytes that a core takes in at a time.
 pub(in crate::cpu) const CACHE_LINE: usize = 64;
 
-/// The body of every microkernel. With `HALF`, rows 0 and 1, 2 and 3, … share the last vector of the first of the two.
+/// The body of every microkernel. With `HALF`, rows 0 and 1, 2 and 3, … share the last vector of the first of the two; with
+/// `COPY`, rows of `b` are copied as they are used.
 ///
 /// # Safety
 /// As for [`Kernel`]; the caller must enable the instruction set of `V`.
 #[inline(always)]
-unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF: bool>(t: &Tile<V::Elem>) -> [[V; W]; H] {
+pub(super) unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF: bool, const COPY: bool>(
+    t: &Tile<V::Elem>,
+) -> [[V; W]; H] {
     // SAFETY: the caller vouches for every element that the strides reach. Pointers that run ahead of the last step are
     // computed with `wrapping_offset` and not read.
     unsafe {
         let zero = V::splat(V::Elem::default());
         let mut sums = [[zero; W]; H];
         let mut row = [zero; W];
+        let mut copy = t.b_copy;
         let upper = if HALF { black_box(u32::MAX << (V::LANES / 2)) } else { 0 };
         // One step: a row of `b` is read, those to come are asked for, and an element of each row of `a` times the row is added.
         macro_rules! step {
@@ -141,9 +126,15 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF: bool>(t: 
                 for v in 0..W {
                     let from = $b.add(v * V::LANES);
                     row[v] = if HALF && v + 1 == W { V::load_twice(from) } else { V::load(from) };
+                    if COPY {
+                        row[v].store(copy.add(v * V::LANES));
+                    }
                     if (v * V::LANES).is_multiple_of(CACHE_LINE / size_of::<V::Elem>()) {
                         prefetch($soon.wrapping_add(v * V::LANES));
                     }
+                }
+                if COPY {
+                    copy = copy.wrapping_add(W * V::LANES);
                 }
                 let pairs = if HALF { H / 2 } else { 0 };
                 for pair in 0..pairs {
@@ -217,7 +208,7 @@ unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF: bool>(t: 
 /// # Safety
 /// As for [`compute`].
 #[inline(always)]
-unsafe fn parted<V: Lane, const H: usize, const W: usize>(mut sums: [[V; W]; H]) -> [[V; W]; H] {
+pub(super) unsafe fn parted<V: Lane, const H: usize, const W: usize>(mut sums: [[V; W]; H]) -> [[V; W]; H] {
     for i in (1..H).step_by(2) {
         // SAFETY: passed on to the caller.
         sums[i][W - 1] = unsafe { sums[i - 1][W - 1].second_half() };
@@ -231,7 +222,7 @@ unsafe fn parted<V: Lane, const H: usize, const W: usize>(mut sums: [[V; W]; H])
 /// As for [`compute`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "plain indices with constant bounds keep arrays in registers")]
-unsafe fn write_whole<V: Lane, const H: usize, const W: usize, const HALF: bool>(
+pub(super) unsafe fn write_whole<V: Lane, const H: usize, const W: usize, const HALF: bool>(
     t: &Tile<V::Elem>,
     sums: &[[V; W]; H],
 ) {
@@ -271,7 +262,7 @@ unsafe fn write_whole<V: Lane, const H: usize, const W: usize, const HALF: bool>
 /// # Safety
 /// As for [`compute`]; `sums` are as many as said.
 #[inline(always)]
-unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: usize, width: usize) {
+pub(super) unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: usize, width: usize) {
     // SAFETY: passed on to the caller; a tile is at most `MAX_HEIGHT` by `MAX_WIDTH`.
     unsafe {
         if t.c_col == 1 {
@@ -316,127 +307,3 @@ unsafe fn write_rest<V: Lane>(t: &Tile<V::Elem>, sums: *const V::Elem, height: u
 pub(in crate::cpu) const MAX_HEIGHT: usize = 14;
 /// The width of the widest tile of all instruction sets.
 pub(in crate::cpu) const MAX_WIDTH: usize = 32;
-
-/// One table of microkernels: a function for every height and width, compiled with the lane's instruction set.
-macro_rules! kernels {
-    ($name:ident, $Lane:ty, $T:ty, [$($height:literal)*] $(, $feature:literal)?) => {
-        static $name: Kernels<$T> = {
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn tile<const H: usize, const W: usize, const HALF: bool>(t: &Tile<$T>) {
-                // SAFETY: passed on to the caller; the instruction set is enabled here.
-                unsafe {
-                    let sums = compute::<$Lane, H, W, HALF>(t);
-                    let sums = if HALF { parted(sums) } else { sums };
-                    let whole = if HALF { t.plain } else { t.columns == W * <$Lane as Lane>::LANES };
-                    if t.c_col == 1 && whole {
-                        write_whole::<$Lane, H, W, HALF>(t, &sums);
-                    } else {
-                        // Stored one by one, so that only this path needs the sums to have an address.
-                        let mut stored = [[MaybeUninit::<$Lane>::uninit(); W]; H];
-                        for (stored, sums) in stored.iter_mut().zip(sums) {
-                            for (stored, sum) in stored.iter_mut().zip(sums) {
-                                stored.write(sum);
-                            }
-                        }
-                        rest(t, stored.as_ptr().cast(), H, W * <$Lane as Lane>::LANES);
-                    }
-                }
-            }
-            $(#[target_feature(enable = $feature)])?
-            #[inline(never)]
-            unsafe fn rest(t: &Tile<$T>, sums: *const $T, height: usize, width: usize) {
-                // SAFETY: as above.
-                unsafe { write_rest::<$Lane>(t, sums, height, width) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn copied(c: &Copied<$T>) {
-                // SAFETY: as above.
-                unsafe { copy::<$Lane>(c) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn vector(form: vector::Form, p: &Problem<$T>, columns: Range<usize>) {
-                // SAFETY: as above.
-                unsafe { vector::product::<$Lane>(form, p, columns) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn weigh(strip: &channels::Strip<$T>) {
-                // SAFETY: as above.
-                unsafe { channels::weigh::<$Lane>(strip) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn correlate(pairs: &channels::Pairs<$T>) {
-                // SAFETY: as above.
-                unsafe { channels::correlate::<$Lane>(pairs) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn weigh_nine(patch: &nine::Patch<$T>, weights: &nine::Weights<$T>, base: *const $T, to: *mut $T) {
-                // SAFETY: as above.
-                unsafe { nine::weigh::<$Lane>(patch, weights, base, to) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn correlate_nine(patch: &nine::Patch<$T>, other: *const $T, sums: *mut $T, total: *mut $T) {
-                // SAFETY: as above.
-                unsafe { nine::correlate::<$Lane>(patch, other, sums, total) }
-            }
-            Kernels {
-                lanes: <$Lane as Lane>::LANES,
-                vectors: 2,
-                tiles: &[$([tile::<$height, 1, false>, tile::<$height, 2, true>, tile::<$height, 2, false>]),*],
-                copy: copied,
-                vector,
-                weigh,
-                correlate,
-                weigh_nine,
-                correlate_nine,
-            }
-        };
-    };
-}
-
-#[cfg(not(target_arch = "aarch64"))]
-kernels!(BASELINE_F32, wide::f32x4, f32, [1 2 3 4 5 6]);
-#[cfg(not(target_arch = "aarch64"))]
-kernels!(BASELINE_F64, wide::f64x2, f64, [1 2 3 4 5 6]);
-#[cfg(target_arch = "aarch64")]
-kernels!(BASELINE_F32, wide::f32x8, f32, [1 2 3 4 5 6]);
-#[cfg(target_arch = "aarch64")]
-kernels!(BASELINE_F64, wide::f64x4, f64, [1 2 3 4 5 6]);
-
-#[cfg(target_arch = "x86_64")]
-kernels!(AVX2_F32, __m256, f32, [1 2 3 4 5 6], "avx2,fma");
-#[cfg(target_arch = "x86_64")]
-kernels!(AVX2_F64, __m256d, f64, [1 2 3 4 5 6], "avx2,fma");
-#[cfg(target_arch = "x86_64")]
-kernels!(AVX512_F32, __m512, f32, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma");
-#[cfg(target_arch = "x86_64")]
-kernels!(AVX512_F64, __m512d, f64, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma");
-
-/// Where a type's microkernels are found; nobody outside can name this trait, so nobody can add a type without any.
-pub trait HasKernels: Sized + 'static {
-    /// The microkernels for an instruction set that this machine has.
-    fn kernels(isa: Isa) -> &'static Kernels<Self>;
-}
-
-impl HasKernels for f32 {
-    fn kernels(isa: Isa) -> &'static Kernels<Self> {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => &AVX512_F32,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => &AVX2_F32,
-            _ => &BASELINE_F32,
-        }
-    }
-}
-
-impl HasKernels for f64 {
-    fn kernels(isa: Isa) -> &'static Kernels<Self> {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => &AVX512_F64,
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => &AVX2_F64,
-            _ => &BASELINE_F64,
-        }
-    }
-}
