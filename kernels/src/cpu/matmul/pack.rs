@@ -114,9 +114,11 @@ impl<'a, T: Number> Panels<'a, T> {
         let width = kernels.width();
         // Rows whole pages apart compete for so few places that a tile hardly finds any where it read them before.
         let few = if competes::<T>(p.b.row, 4096) { 1 } else { 10 };
+        // Within few steps a tile asks for no row in time, and others may just have written them on another core.
+        let is_short = steps.k < 128;
         let packing = match p.b.col {
-            1 if m <= few * kernels.height() || is_close::<T>(p.b.row) => Packing::Never,
-            1 if m <= 1024 => Packing::OnUse,
+            1 if m <= few * kernels.height() || !is_short && is_close::<T>(p.b.row) => Packing::Never,
+            1 if m <= 1024 && !is_short => Packing::OnUse,
             _ => Packing::Ahead,
         };
         let len = if packing != Packing::Never {
