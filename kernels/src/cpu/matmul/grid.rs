@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Problem;
 use super::kernels::Kernels;
+use crate::cpu::cache::caches;
 use crate::cpu::threads;
 
 /// How the elements of `c` are dealt out as tasks.
@@ -47,13 +48,18 @@ impl Grid {
         let fits = |&(down, across): &(usize, usize)| {
             (down == 1 || p.m >= down * kernels.height() / 2) && (across == 1 || p.n >= across * kernels.width())
         };
-        // Of all ways to cut into so many parts, the one whose parts read least: a part reads its rows of `a` and its columns
-        // of `b`.
+        // Of all ways to cut into so many parts, the one whose parts read least: a part reads its rows of `a` and whole panels of
+        // its columns of `b`. If it makes no difference, each reads all of the one that is cheaper to read twice: of a small `b`,
+        // which is read where it lies, else of `a`.
+        let is_small = p.k * p.n * size_of::<T>() <= caches().l2;
+        let cost = |&(down, across): &(usize, usize)| {
+            let reads = p.m.div_ceil(down) + p.n.div_ceil(across).next_multiple_of(kernels.width());
+            (reads, if is_small { across } else { down })
+        };
         let cuts = |parts: usize| {
             (1..=parts).filter(move |down| parts.is_multiple_of(*down)).map(move |down| (down, parts / down))
         };
-        let best =
-            |parts| cuts(parts).filter(fits).min_by_key(|&(down, across)| p.m.div_ceil(down) + p.n.div_ceil(across));
+        let best = |parts| cuts(parts).filter(fits).min_by_key(cost);
         let (down, across) = (1..=wanted).rev().find_map(best).unwrap_or((1, 1));
         Self { rows: Split::new(p.m, down, 1), columns: Split::new(p.n, across, kernels.lanes) }
     }
