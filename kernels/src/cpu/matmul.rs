@@ -15,9 +15,10 @@
 //!
 //! That makes five loops around the microkernel (`block`), the scheme of Goto and van de Geijn (2008) as BLIS arranges
 //! it (Van Zee and van de Geijn 2015). Before it is used, a block is *packed* (`pack`): copied in the order in which the
-//! microkernel reads it. Packing costs one pass over the operand and pays when the block is used often enough, and lies
-//! badly: rows less than a page apart, or of a product of few rows or columns, as a small batch makes them, are read where they
-//! are. Where a panel of `b` pays for its copy, the first tile makes it while it multiplies, when memory is waited for anyway.
+//! microkernel reads it. Packing costs one pass over the operand, and pays where a block is used often and lies badly. Rows less
+//! than a page apart are read where they are, and so are the operands of a product of few rows or columns, as a small batch
+//! makes them. Where rows of `b` are farther apart, the first tile of a panel copies it while it multiplies, since it waits for
+//! memory anyway.
 //!
 //! What the caches hold must also arrive in time. While the microkernel works on the first rows of `b`, it asks for the rows
 //! of `c` that it will write, and then for the rows of `b` that come next; and where it reads rows of `a` that were not packed,
