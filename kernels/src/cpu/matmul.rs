@@ -284,9 +284,10 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                         (tile.a_beside, tile.a_step) = (a_row == 1, a_step);
                         // Rows that are read where they lie arrive too late unless asked for: the next tile's, if there is no
                         // gap between them.
-                        (tile.next_a, tile.next_a_step) = match (a_row, a_step) == (k.len() as isize, 1) {
-                            true => (a.wrapping_add(rows.len() * k.len()), rows.len()),
-                            false => (a, 0),
+                        (tile.next_a, tile.next_a_step) = if (a_row, a_step) == (k.len() as isize, 1) {
+                            (a.wrapping_add(rows.len() * k.len()), rows.len())
+                        } else {
+                            (a, 0)
                         };
                         let (b, b_step, b_copy) = b_block.panel(&p.b, panel.start);
                         b_row.set(b);

@@ -253,7 +253,6 @@ impl<T: Number> Product<'_, T> {
             b.push(self.dy.as_ptr().wrapping_add(pixel * self.dy_pixel + panel.start));
         }
         let sum = &mut sum[tile.start * self.columns + panel.start..(tile.end - 1) * self.columns + panel.end];
-        let (c, c_row) = (sum.as_mut_ptr(), self.columns as isize);
         let mut work = Tile {
             runs: b.len(),
             a: a.as_ptr(),
@@ -262,14 +261,13 @@ impl<T: Number> Product<'_, T> {
             b: b.as_ptr(),
             b_step: self.dy_pixel as isize,
             b_ahead: if stream::is_far(size_of_val(self.dy)) { EARLY } else { SOON },
-            c,
-            c_row,
+            c: sum.as_mut_ptr(),
+            c_row: self.columns as isize,
             columns: panel.len(),
-            plain: !adds,
             ..Tile::of(columns.len())
         };
         if adds {
-            work.base = Operand { start: c, row: c_row, col: 1 };
+            work.accumulate();
         }
         // SAFETY: runs name pixels of both images: rows and columns of the result for which the tap finds elements. Pixels of `dy`
         // have as many filters as fill vectors, or others follow. `sum` was checked; the kernels are this machine's.

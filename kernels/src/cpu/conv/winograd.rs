@@ -348,7 +348,6 @@ unsafe fn correlate([x, dy]: &[Points; 2], point: usize, squares: usize, adds: b
         b: b_row.as_ptr(),
         b_step: columns as isize,
         c_row: columns as isize,
-        plain: !adds,
         ..Tile::of(squares)
     };
     for panel in ranges(0..columns, kernels.width()) {
@@ -358,7 +357,7 @@ unsafe fn correlate([x, dy]: &[Points; 2], point: usize, squares: usize, adds: b
             a_row.set(a[rows.start..].as_ptr());
             tile.c = sums[rows.start * columns + panel.start..].as_mut_ptr();
             if adds {
-                tile.base = Operand { start: tile.c, row: columns as isize, col: 1 };
+                tile.accumulate();
             }
             // SAFETY: rows of points and of sums hold whole vectors, and there are sums for each channel.
             unsafe { kernels.tile(rows.len(), panel.len())(&tile) };

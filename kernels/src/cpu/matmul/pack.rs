@@ -112,12 +112,17 @@ impl<'a, T: Number> Panels<'a, T> {
         small: &'a mut Small<T>,
     ) -> Self {
         let width = kernels.width();
-        // Rows whole pages apart compete for so few places that a tile hardly finds any where it read them before.
-        let few = if competes::<T>(p.b.row, 4096) { 1 } else { 10 };
         // Within few steps a tile asks for no row in time, and others may just have written them on another core.
         let is_short = steps.k < 128;
+        // Rows whole pages apart compete for so few places that a tile hardly finds any where it read them before.
+        let few = match competes::<T>(p.b.row, 4096) {
+            true if is_short => 5,
+            true => 3,
+            false => 10,
+        };
         let packing = match p.b.col {
             1 if m <= few * kernels.height() || !is_short && is_close::<T>(p.b.row) => Packing::Never,
+            // The more rows, the less a copy matters, and the more it does that memory is read in its order.
             1 if m <= 1024 && !is_short => Packing::OnUse,
             _ => Packing::Ahead,
         };

@@ -86,6 +86,12 @@ impl<T: Number> Tile<T> {
             bounds: unbounded(),
         }
     }
+
+    /// Has the sums added to what `c` holds.
+    pub fn accumulate(&mut self) {
+        self.plain = false;
+        self.base = Operand { start: self.c, row: self.c_row, col: self.c_col };
+    }
 }
 
 /// Computes one tile. The caller vouches for the pointers and for the instruction set.
