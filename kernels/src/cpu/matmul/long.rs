@@ -17,10 +17,18 @@ const ROWS: usize = 128;
 /// Parts, at most: each has a result of its own to be written and read again.
 const MOST: usize = 4;
 
+/// Elements of `b` that two cores' own caches hold on most machines. Of more, no thread would find its rows there again, and parts'
+/// results would be written and fetched for nothing.
+const NEAR: usize = 1 << 19;
+
+/// Columns that threads can share instead.
+const WIDE: usize = 256;
+
 /// How many parts the sum is cut into.
 pub(super) fn parts<T>(p: &Problem<T>) -> usize {
     let few_rows = p.m > 1 && p.n > 1 && p.k >= 8 * p.m;
-    if !few_rows || p.accumulate || p.b.col != 1 || p.c.col != 1 {
+    let is_far = p.n >= WIDE && p.k * p.n > NEAR;
+    if !few_rows || is_far || p.accumulate || p.b.col != 1 || p.c.col != 1 {
         return 1;
     }
     // A power of two, so that two threads, and four, have the same number each.
