@@ -22,8 +22,8 @@
 //!
 //! What the caches hold must also arrive in time. While the microkernel works on the first rows of `b`, it asks for the rows
 //! of `c` that it will write, and then for the rows of `b` that come next; and where it reads rows of `a` that were not packed,
-//! for those of the next tile. When it writes its sums, the result's scale, its
-//! bias or what `c` held before are put in on the way, and a function of the finished elements, an activation, runs over
+//! for those of the next tile, or for the panel of `b` that comes after this one. When it writes its sums, the result's scale,
+//! its bias or what `c` held before are put in on the way, and a function of the finished elements, an activation, runs over
 //! each block of `c` as soon as its last sum is there (`complete`).
 //!
 //! A transposed operand is no special case: each matrix has a distance between rows and one between columns. Only `b`'s
@@ -31,7 +31,7 @@
 //! product is turned around (`turns_around`): `c^T = b^T a^T`.
 //!
 //! Threads share the work by parts of `c` (`grid`), where each element is summed by one thread in one order, that of `k`; or,
-//! where few rows meet a long sum, by parts of the sum (`long`), which depend on the sizes alone. So results have the same
+//! where few rows meet a long sum and weights stay in the caches, by parts of the sum (`long`), which depend on the sizes alone. So results have the same
 //! bits however the parts are dealt out.
 
 mod calls;
@@ -275,7 +275,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                 unsafe { a_block.fill(kernels, &p.a, rows.clone(), k.clone()) };
                 for panel in ranges(columns.clone(), kernels.width()) {
                     tile.columns = panel.len();
-                    for rows in heights(rows.clone(), kernels.height()) {
+                    for (i, rows) in heights(rows.clone(), kernels.height()).enumerate() {
                         let (a, a_row, a_step) = a_block.tile(&p.a, rows.clone());
                         let apart = if a_row == 1 { 1 } else { rows.len() };
                         for (i, row) in a_rows.iter().enumerate().take(apart) {
@@ -283,11 +283,11 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                         }
                         (tile.a_beside, tile.a_step) = (a_row == 1, a_step);
                         // Rows that are read where they lie arrive too late unless asked for: the next tile's, if there is no
-                        // gap between them.
-                        (tile.next_a, tile.next_a_step) = if (a_row, a_step) == (k.len() as isize, 1) {
-                            (a.wrapping_add(rows.len() * k.len()), rows.len())
+                        // gap between them, or those of the next panel.
+                        (tile.next, tile.next_step) = if (a_row, a_step) == (k.len() as isize, 1) {
+                            (a.wrapping_add(rows.len() * k.len()), rows.len() as isize)
                         } else {
-                            (a, 0)
+                            b_block.next(&p.b, panel.start, i).unwrap_or((a, 0))
                         };
                         let (b, b_step, b_copy) = b_block.panel(&p.b, panel.start);
                         b_row.set(b);

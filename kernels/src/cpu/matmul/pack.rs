@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::kernels::Kernels;
 use super::lane::{Lane, Square};
-use super::{Number, Operand, Problem, Steps, heights};
+use super::{CACHE_LINE, Number, Operand, Problem, Steps, heights};
 use crate::Buffer;
 use crate::cpu::stream::prefetch;
 
@@ -178,6 +178,16 @@ impl<'a, T: Number> Panels<'a, T> {
             }
             _ => (copy, self.width as isize, None),
         }
+    }
+
+    /// What tile `i` of the panel that starts at a column should ask for of the next one, if that is read where it lies: a line of each
+    /// row, the first and the distance. The first tile waits for its own.
+    pub fn next(&self, b: &Operand<T>, start: usize, i: usize) -> Option<(*const T, isize)> {
+        let lanes = CACHE_LINE / size_of::<T>();
+        let (next, line) = (start + self.width, i.checked_sub(1)?);
+        let is_missing = self.packing == Packing::Never || self.packing == Packing::OnUse && next == self.missing;
+        let is_whole = next + self.width <= self.columns.end && line * lanes < self.width;
+        (is_missing && is_whole && b.col == 1).then(|| (b.at(self.k.start, next + line * lanes), b.row))
     }
 
     /// Where the memory holds the panel that starts at a column.

@@ -35,9 +35,10 @@ pub(in crate::cpu) struct Tile<T> {
     pub a_beside: bool,
     /// The distance of elements of `a` along `k`.
     pub a_step: isize,
-    /// What the next tile reads of `a`, a stretch of neighbours that is asked for meanwhile, and how many at each step.
-    pub next_a: *const T,
-    pub next_a_step: usize,
+    /// What later tiles read and memory is asked for meanwhile, a line at each step, and how far apart these begin; only a tile whose
+    /// rows' elements do not lie next to each other has the time.
+    pub next: *const T,
+    pub next_step: isize,
     /// For each run, its first row of `b`, whose elements are neighbours; and the distance of rows.
     pub b: *const *const T,
     pub b_step: isize,
@@ -70,8 +71,8 @@ impl<T: Number> Tile<T> {
             a: ptr::null(),
             a_beside: false,
             a_step: 1,
-            next_a: T::ZEROS.as_ptr(),
-            next_a_step: 0,
+            next: T::ZEROS.as_ptr(),
+            next_step: 0,
             b: ptr::null(),
             b_step: 0,
             b_copy: ptr::null_mut(),
@@ -185,7 +186,7 @@ pub(super) unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF
                 }
             } else {
                 let rows = t.a.add(run * H);
-                let (mut p, mut next_a) = (0, t.next_a);
+                let (mut p, mut next) = (0, t.next);
                 for (steps, mut soon, distance) in parts {
                     for _ in 0..steps {
                         step!(b, soon, |i| {
@@ -195,8 +196,8 @@ pub(super) unsafe fn compute<V: Lane, const H: usize, const W: usize, const HALF
                             let start = if H > 8 { start.read_volatile() } else { *start };
                             *start.offset(p)
                         });
-                        prefetch(next_a);
-                        next_a = next_a.wrapping_add(t.next_a_step);
+                        prefetch(next);
+                        next = next.wrapping_offset(t.next_step);
                         p += t.a_step;
                         b = b.wrapping_offset(t.b_step);
                         soon = soon.wrapping_offset(distance);
