@@ -31,8 +31,8 @@
 //! product is turned around (`turns_around`): `c^T = b^T a^T`.
 //!
 //! Threads share the work by parts of `c` (`grid`), where each element is summed by one thread in one order, that of `k`; or,
-//! where few rows meet a long sum and weights stay in the caches, by parts of the sum (`long`), which depend on the sizes alone. So results have the same
-//! bits however the parts are dealt out.
+//! where few rows meet a long sum and weights stay in the caches, by parts of the sum (`long`), which depend on the sizes alone.
+//! So results have the same bits however the parts are dealt out.
 
 mod calls;
 mod grid;

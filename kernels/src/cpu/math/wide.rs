@@ -30,6 +30,19 @@ const ROOTS: [f32; 32] = [
     1.681_792_9, 1.718_619_3, 1.756_252_2, 1.794_709_1, 1.834_008_1, 1.874_167_7, 1.915_206_6, 1.957_144_1,
 ];
 
+/// Where a number of 32nds goes in the bits of a float, so that each 32 of them double it.
+const TO_EXPONENT: u32 = 23 - 5;
+
+/// [`ROOTS`] less what the number of a root adds to their bits, when all 32nds are added to the exponent at once.
+const ROOTS_BELOW: [f32; 32] = {
+    let (mut roots, mut j) = (ROOTS, 0);
+    while j < roots.len() {
+        roots[j] = f32::from_bits(ROOTS[j].to_bits() - ((j as u32) << TO_EXPONENT));
+        j += 1;
+    }
+    roots
+};
+
 /// `e^r` is `1 + r (SLOPE + r/2)` within 6e-8 for `r` of 64ths of ln 2: the rest of its series, `r³/6`, by the line nearest to it.
 const SLOPE: f32 = 1.000_014_7;
 
@@ -304,6 +317,11 @@ each! {
     and(a, b): _mm512_and_ps(a, b);
     // `a * 2^floor(n)`, rounded once, also where that is subnormal.
     scale(a, n): _mm512_scalef_ps(a, n);
+    // Adds 32nds, in the lowest bits of `n`, to the exponent of `a`.
+    double(a, n): {
+        let exponent = _mm512_slli_epi32::<TO_EXPONENT>(_mm512_castps_si512(n));
+        _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), exponent))
+    };
     // `value` where `x < limit`.
     choose_below(x, limit, value, other): _mm512_mask_mov_ps(other, _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, limit), value);
     // Negative infinity times 0 is undefined: answer 3 to class 4 of arguments.
@@ -367,18 +385,20 @@ fn exp_below(x: Pack) -> Pack {
     exp_within(max(all(-104.0), x))
 }
 
-/// `1 + e^-x`, which is infinite below -88.7.
+/// `1 + e^-x`, which is infinite below -88.71.
 #[inline(always)]
 fn one_and_exp_of_negative(x: Pack) -> Pack {
+    // From the lower bound to the upper one the power of two is at most infinite, and no less than the smallest normal number: its bits
+    // are made of integers, which takes less than scaling.
+    let x = min(all(87.0), max(all(-128.0 * std::f32::consts::LN_2), x));
     // As in `exp_within`, with -1 in the constants.
-    let x = min(all(104.0), max(all(-89.0), x));
     let shifted = neg_mul_add(x, all(std::f32::consts::LOG2_E), all(TO_32NDS));
     let n = sub(shifted, all(TO_32NDS));
     let s = mul_add(n, all(0.693_359_4), x);
     let s = mul_add(n, all(-2.121_944_4e-4), s);
-    let root = ROOTS.picked(shifted);
+    let power = double(ROOTS_BELOW.picked(shifted), shifted);
     let p = mul_add(s, all(0.5), all(-SLOPE));
-    add(all(1.0), scale(mul_add(p, mul(root, s), root), n))
+    mul_add(mul_add(p, s, all(1.0)), power, all(1.0))
 }
 
 /// `1 / (1 + e^-x)` within 4 ulp, or 3e-39 where the result is that small.
