@@ -1,13 +1,18 @@
 //! Products with few rows and a long sum, as a small batch times a weight: the sum is cut instead of the result.
 //!
-//! Each part adds up some rows of `b`, and the parts' results, small beside `b`, are added in order. A thread that has the
-//! first rows of the weights here has the same rows of them when their gradient is added to them, so they stay in its own
-//! cache: fetching them from another core's takes longer than the arithmetic. Parts depend on the sizes alone, so results
-//! have the same bits at any thread count.
+//! Each part adds up some rows of `b`, and the parts' results, small beside `b`, are added: the first two, the second two, and then
+//! both sums. A thread that has the first rows of the weights here has the same rows of them when their gradient is added to
+//! them, so they stay in its own cache: fetching them from another core's takes longer than the arithmetic. Parts depend on the
+//! sizes alone, and so does the order of additions: results have the same bits at any thread count.
+
+use std::iter::once;
+use std::slice;
+
+use smallvec::SmallVec;
 
 use super::grid::{Grid, Split};
 use super::kernels::Kernels;
-use super::{Number, Problem, Target, block, complete};
+use super::{Number, Problem, Steps, Target, block, complete};
 use crate::Buffer;
 use crate::cpu::threads;
 
@@ -39,7 +44,7 @@ pub(super) fn parts<T>(p: &Problem<T>) -> usize {
 const TOGETHER: usize = 4096;
 
 crate::simd! {
-    /// A row of the result from its first part, the other parts, `distance` apart, and the bias.
+    /// A row of sums from its first part, the other parts, `distance` apart, and the bias.
     pub(in crate::cpu) fn add_parts<T>(row: &mut [T], first: &[T], rest: &[T], distance: usize, bias: &[T]) where [T: Number] {
         row.copy_from_slice(first);
         for part in rest.chunks(distance) {
@@ -51,6 +56,19 @@ crate::simd! {
             *sum = *sum + bias;
         }
     }
+    /// Adds one other sum and the bias to a row, or three as a tree: the second two before they come to the first two.
+    fn add_others<T>(row: &mut [T], others: [&[T]; MOST - 1], bias: &[T]) where [T: Number] {
+        let [second, third, fourth] = others;
+        if third.is_empty() {
+            for ((sum, &second), &bias) in row.iter_mut().zip(second).zip(bias) {
+                *sum = *sum + second + bias;
+            }
+            return;
+        }
+        for ((((sum, &second), &third), &fourth), &bias) in row.iter_mut().zip(second).zip(third).zip(fourth).zip(bias) {
+            *sum = *sum + second + (third + fourth) + bias;
+        }
+    }
 }
 
 /// Computes a product in `parts` parts.
@@ -60,37 +78,46 @@ crate::simd! {
 pub(super) unsafe fn product<T: Number>(kernels: &Kernels<T>, p: &Problem<'_, T>, parts: usize) {
     let len = p.m * p.n;
     let split = Split::new(p.k, parts, 1);
-    let mut sums = Buffer::unspecified(T::DTYPE, parts * len);
-    let sums = sums.as_mut_slice::<T>();
-    let whole =
-        Problem { c: Target { start: sums.as_mut_ptr(), row: p.n as isize, col: 1 }, bias: None, then: None, ..*p };
+    // Two threads add two parts each before they fetch the other's sum; tiles do so while they write, unless a part is itself a sum
+    // of several blocks.
+    let is_block = Steps::new(kernels, p.m, p.n, split.range(0).len(), false).k >= split.range(0).len();
+    let sums = if threads::threads() <= 2 && is_block { 2 } else { parts };
+    let mut others = Buffer::unspecified(T::DTYPE, (sums - 1) * len);
+    let others = others.as_mut_slice::<T>();
+    // The first sum is made where the result goes.
+    let places = others.chunks_exact_mut(len).map(|sum| Target { start: sum.as_mut_ptr(), row: p.n as isize, col: 1 });
+    let places: SmallVec<[Target<T>; MOST]> = once(p.c).chain(places).collect();
+    let each = parts / sums;
     let part = |i: usize| {
-        let rows = split.range(i);
-        let (a, b) = (rows.start as isize * p.a.col, rows.start as isize * p.b.row);
-        Problem { k: rows.len(), ..whole.shifted([a, b, (i * len) as isize]) }
+        let (rows, c, accumulate) = (split.range(i), places[i / each], !i.is_multiple_of(each));
+        let shifted = p.shifted([rows.start as isize * p.a.col, rows.start as isize * p.b.row, 0]);
+        Problem { k: rows.len(), c, accumulate, bias: None, then: None, ..shifted }
     };
-    let grid = Grid::new(kernels, &part(0), parts);
-    threads::for_tasks(parts * grid.len(), &|task| {
+    let problems: SmallVec<[Problem<'_, T>; MOST]> = (0..parts).map(part).collect();
+    let grid = Grid::new(kernels, &problems[0], sums);
+    threads::for_tasks(sums * grid.len(), &|task| {
         let (rows, columns) = grid.part(task % grid.len());
-        // SAFETY: parts have places of their own in `sums`, and those of the grid do not overlap.
-        unsafe { block(kernels, &part(task / grid.len()), rows, columns) };
+        for part in &problems[task / grid.len() * each..][..each] {
+            // SAFETY: sums have places of their own, and parts of the grid do not overlap.
+            unsafe { block(kernels, part, rows.clone(), columns.clone()) };
+        }
     });
-    let (first, rest) = sums.split_at(len);
     let mut bias = Buffer::unspecified(T::DTYPE, p.n);
     let bias = bias.as_mut_slice::<T>();
     for (j, bias) in bias.iter_mut().enumerate() {
         // SAFETY: the caller vouches for the bias, which is as large as `c`.
         *bias = p.bias.map_or(T::default(), |bias| unsafe { *bias.at(0, j) });
     }
+    let mut others = others.chunks_exact(len);
+    let others: [&[T]; MOST - 1] = std::array::from_fn(|_| others.next().unwrap_or_default());
     // A power of two here as well.
     let rows = Split::new(p.m, len.div_ceil(TOGETHER).next_power_of_two(), 1);
     threads::for_tasks(rows.parts(), &|task| {
         let rows = rows.range(task);
-        let (first, rest) = (&first[rows.start * p.n..rows.end * p.n], &rest[rows.start * p.n..]);
-        for (i, first) in rows.clone().zip(first.chunks_exact(p.n)) {
+        for i in rows.clone() {
             // SAFETY: the caller vouches for `c`, whose rows have neighbouring elements; nobody else has this one.
-            let row = unsafe { std::slice::from_raw_parts_mut(p.c.at(i, 0), p.n) };
-            add_parts(row, first, &rest[(i - rows.start) * p.n..], len, bias);
+            let row = unsafe { slice::from_raw_parts_mut(p.c.at(i, 0), p.n) };
+            add_others(row, others.map(|sum| sum.get(i * p.n..(i + 1) * p.n).unwrap_or_default()), bias);
         }
         // SAFETY: passed on.
         unsafe { complete(p, None, p.then, rows, 0..p.n) };
