@@ -97,6 +97,14 @@ pub trait Backend: Debug + Send + Sync {
     /// "not zero" to truth values.
     fn cast(&self, x: View, to: DType) -> Result<Buffer>;
 
+    /// Bytes as `f32`, each divided by `divisor`: what pixels are to a network.
+    fn scaled_bytes(&self, x: View, divisor: f64) -> Result<Buffer> {
+        let (floats, divisor) = (self.cast(x, DType::F32)?, self.full(DType::F32, 1, divisor.into())?);
+        let layout = Layout::contiguous(x.shape());
+        let repeated = Layout::contiguous(&[]).broadcast_to(x.shape()).expect("one number is broadcast to any shape");
+        self.binary(Binary::Div, View::new(&floats, &layout), View::new(&divisor, &repeated))
+    }
+
     // Pointwise. Operands have one shape (broadcast by the caller) and one type.
 
     /// `op` of every element; see [`Unary`] for each function.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::binary::combine_types;
 use crate::grad::{Grads, Op, Saved, apply};
-use crate::{DType, Device, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 impl Tensor {
     /// The same values as `dtype`: rounded to nearest between floats, towards zero to integers, "not zero" to truth values.
@@ -13,6 +13,14 @@ impl Tensor {
             return Ok(self.clone());
         }
         apply(Cast { from: self.dtype(), to: dtype }, &[self])
+    }
+
+    /// Bytes as `f32`, each divided by `divisor` in that type, as pixels are scaled for a network; a constant.
+    pub fn scaled_bytes(&self, divisor: f64) -> Result<Tensor> {
+        if self.dtype() != DType::U8 {
+            return Err(Error::dtype("scaled_bytes", "only bytes are scaled so; divide other numbers"));
+        }
+        self.computed(self.backend().scaled_bytes(self.view(), divisor)?, self.shape())
     }
 
     /// The same values on `device`.

@@ -60,6 +60,10 @@ impl Backend for Cpu {
         Ok(copy::cast(x, to))
     }
 
+    fn scaled_bytes(&self, x: View, divisor: f64) -> Result<Buffer> {
+        Ok(copy::scaled_bytes(x, divisor as f32))
+    }
+
     fn unary(&self, op: Unary, x: View) -> Result<Buffer> {
         widen([x], |[x]| unary::unary(op, x))
     }

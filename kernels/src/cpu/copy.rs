@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 
 use super::read::{BLOCK, Reader, Stage, for_parts, map1};
-use super::threads::{chunk_len, for_chunks};
+use super::threads::{chunk_len, columns_of_few, for_blocks, for_chunks};
 use super::transpose::{BAND, SIDE};
 use crate::{Buffer, DType, Element, Layout, Result, View, with_element};
 
@@ -150,6 +150,9 @@ crate::simd! {
     fn bytes_to_floats(x: &[u8], y: &mut [f32]) {
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = f32::from(x));
     }
+    fn bytes_to_quotients(x: &[u8], divisor: f32, y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = f32::from(x) / divisor);
+    }
     fn singles_to_doubles(x: &[f32], y: &mut [f64]) {
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = f64::from(x));
     }
@@ -171,6 +174,27 @@ pub fn cast(x: View, to: DType) -> Buffer {
         (DType::F64, DType::F32) => map1(&Reader::new(x), y.as_mut_slice(), chunk, &doubles_to_singles),
         _ => cast_one_by_one(x, &mut y),
     }
+    y
+}
+
+/// Samples of a batch that is cut between columns.
+const FEW: usize = 128;
+
+/// Bytes as `f32`, divided. Each thread writes those columns of a small batch that it reads in a dense layer's product (see
+/// `matmul/long.rs`).
+pub fn scaled_bytes(x: View, divisor: f32) -> Buffer {
+    let mut y = Buffer::unspecified(DType::F32, x.len());
+    let rows = x.shape().first().map_or(1, |&rows| rows.max(1));
+    let width = x.len() / rows;
+    let few = rows <= FEW;
+    let cut =
+        if few { (rows, columns_of_few(rows, width)) } else { ((chunk_len(x.len(), 1) / width.max(1)).max(1), width) };
+    let x = Dense::<u8>::new(x);
+    for_blocks(y.as_mut_slice::<f32>(), width, cut, &|rows, columns, y| {
+        for (row, y) in rows.zip(y.rows()) {
+            bytes_to_quotients(&x.as_slice()[row * width..][columns.clone()], divisor, y);
+        }
+    });
     y
 }
 
@@ -229,4 +253,25 @@ pub fn with_axis_last<const N: usize>(
     there.iter().enumerate().for_each(|(to, &from)| back[from] = to);
     let layout = Layout::contiguous(layouts[0].shape()).permute(&back);
     Ok(copy(View::new(&y, &layout)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+
+    #[test]
+    fn bytes_are_divided_wherever_they_stand() {
+        let reference: &dyn Backend = &crate::reference::Reference;
+        for shape in [&[][..], &[7], &[1, 20_000], &[32, 28, 28], &[129, 784], &[0, 5], &[3, 0]] {
+            let bytes = Buffer::from_fn(shape.iter().product(), |i| (i * 7919 % 256) as u8);
+            let layout = Layout::contiguous(shape);
+            let turned: Vec<usize> = (0..shape.len()).rev().collect();
+            for layout in [layout.permute(&turned), layout] {
+                let x = View::new(&bytes, &layout);
+                let [ours, theirs] = [scaled_bytes(x, 255.0), reference.scaled_bytes(x, 255.0).unwrap()];
+                assert_eq!(ours.as_slice::<f32>(), theirs.as_slice::<f32>(), "{shape:?}");
+            }
+        }
+    }
 }

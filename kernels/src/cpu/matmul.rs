@@ -275,7 +275,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                 unsafe { a_block.fill(kernels, &p.a, rows.clone(), k.clone()) };
                 for panel in ranges(columns.clone(), kernels.width()) {
                     tile.columns = panel.len();
-                    for (i, rows) in heights(rows.clone(), kernels.height()).enumerate() {
+                    for (nth, rows) in heights(rows.clone(), kernels.height()).enumerate() {
                         let (a, a_row, a_step) = a_block.tile(&p.a, rows.clone());
                         let apart = if a_row == 1 { 1 } else { rows.len() };
                         for (i, row) in a_rows.iter().enumerate().take(apart) {
@@ -287,7 +287,7 @@ unsafe fn block<T: Number>(kernels: &Kernels<T>, p: &Problem<T>, rows: Range<usi
                         (tile.next, tile.next_step) = if (a_row, a_step) == (k.len() as isize, 1) {
                             (a.wrapping_add(rows.len() * k.len()), rows.len() as isize)
                         } else {
-                            b_block.next(&p.b, panel.start, i).unwrap_or((a, 0))
+                            b_block.next(&p.b, panel.start, nth).unwrap_or((a, 0))
                         };
                         let (b, b_step, b_copy) = b_block.panel(&p.b, panel.start);
                         b_row.set(b);

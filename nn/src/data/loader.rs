@@ -1,4 +1,7 @@
 //! Batches, prepared on a thread of their own while the network works on the one before.
+//!
+//! Bytes that nothing but a scale is to be done to become numbers when a batch is handed out: a quarter of the memory then goes from
+//! the loader's core to those that compute, each of which writes what it will read.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -171,7 +174,7 @@ impl Loader {
             // The channel has room, and the receiver is alive.
             let _ = for_errors.send(vec![Err(Error::io("the thread that loads batches", error))]);
         });
-        Batches { receiver: Some(receiver), group: Vec::new().into_iter(), worker: worker.ok() }
+        Batches { receiver: Some(receiver), group: Vec::new().into_iter(), worker: worker.ok(), scale: self.scale }
     }
 
     fn prepare(&self, epoch: u64, done: usize, sender: &SyncSender<Vec<Result<Batch>>>) {
@@ -207,6 +210,9 @@ impl Loader {
             Order::Given(batches) => (self.set.select(&batches[step])?, Cow::Borrowed(batches[step].as_slice())),
         };
         let (size, plain) = (part.len(), part.inputs.dtype() == DType::U8);
+        if plain && part.preparation.is_none() && self.augment.is_none() && self.device == Device::CPU {
+            return Ok(Batch { inputs: part.inputs, targets: part.targets, weights: part.weights, size });
+        }
         let (mut inputs, mut targets, mut weights) = (part.seen()?, part.targets, part.weights);
         if let Some((augment, key)) = &self.augment {
             let key = key.numbered(epoch);
@@ -235,26 +241,40 @@ pub struct Batches {
     receiver: Option<Receiver<Vec<Result<Batch>>>>,
     group: std::vec::IntoIter<Result<Batch>>,
     worker: Option<JoinHandle<()>>,
+    scale: Scale,
+}
+
+impl Batches {
+    /// The batch as it is handed out: with numbers, if the thread left bytes to be scaled.
+    fn scaled(&self, batch: Result<Batch>) -> Result<Batch> {
+        let batch = batch?;
+        let inputs = match self.scale {
+            _ if batch.inputs.dtype() != DType::U8 => return Ok(batch),
+            Scale::None => batch.inputs.to_dtype(DType::F32)?,
+            Scale::Divide(by) => batch.inputs.scaled_bytes(by)?,
+        };
+        Ok(Batch { inputs, ..batch })
+    }
 }
 
 impl Iterator for Batches {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(batch) = self.group.next() {
-            return Some(batch);
-        }
-        match self.receiver.as_ref()?.recv() {
-            Ok(group) => self.group = group.into_iter(),
-            Err(_) => {
-                self.receiver = None;
-                // A panic must not look like the end of the epoch.
-                if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
-                    std::panic::resume_unwind(panic);
+        if self.group.as_slice().is_empty() {
+            match self.receiver.as_ref()?.recv() {
+                Ok(group) => self.group = group.into_iter(),
+                Err(_) => {
+                    self.receiver = None;
+                    // A panic must not look like the end of the epoch.
+                    if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
+                        std::panic::resume_unwind(panic);
+                    }
                 }
             }
         }
-        self.group.next()
+        let batch = self.group.next()?;
+        Some(self.scaled(batch))
     }
 }
 

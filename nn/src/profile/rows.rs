@@ -164,6 +164,14 @@ fn others_pointwise() -> Vec<Operation> {
             |x| one(x[0].select(&x[2], &x[1])),
         ),
         Operation::new("cast_f16", "cast", "..", &[MILLION], noise, |x| one(x[0].to_dtype(DType::F16))),
+        Operation::new(
+            "scaled_bytes",
+            "scaled_bytes",
+            "ROWSxCOLUMNS",
+            &[&[32, 784], MILLION],
+            |s| Ok(vec![uniform(s, 0.0, 255.0, 1)?.to_dtype(DType::U8)?]),
+            |x| one(x[0].scaled_bytes(255.0)),
+        ),
         Operation::new("zeros", "full", "..", &[MILLION], noise, |x| {
             one(Tensor::zeros(x[0].shape(), x[0].dtype(), x[0].device()))
         })

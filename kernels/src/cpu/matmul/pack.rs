@@ -180,11 +180,11 @@ impl<'a, T: Number> Panels<'a, T> {
         }
     }
 
-    /// What tile `i` of the panel that starts at a column should ask for of the next one, if that is read where it lies: a line of each
-    /// row, the first and the distance. The first tile waits for its own.
-    pub fn next(&self, b: &Operand<T>, start: usize, i: usize) -> Option<(*const T, isize)> {
+    /// What the `nth` tile of the panel that starts at a column should ask for of the next one, if that is read where it lies: a
+    /// line of each row, the first and the distance. The first tile waits for its own.
+    pub fn next(&self, b: &Operand<T>, start: usize, nth: usize) -> Option<(*const T, isize)> {
         let lanes = CACHE_LINE / size_of::<T>();
-        let (next, line) = (start + self.width, i.checked_sub(1)?);
+        let (next, line) = (start + self.width, nth.checked_sub(1)?);
         let is_missing = self.packing == Packing::Never || self.packing == Packing::OnUse && next == self.missing;
         let is_whole = next + self.width <= self.columns.end && line * lanes < self.width;
         (is_missing && is_whole && b.col == 1).then(|| (b.at(self.k.start, next + line * lanes), b.row))
