@@ -51,7 +51,6 @@ pub(in crate::cpu) use self::calls::{Activate, with_number};
 pub use self::calls::{Finish, Matrix, gemm, linear, matmul, matmul_into};
 use self::grid::Grid;
 pub(in crate::cpu) use self::kernels::{HasKernels, Kernels};
-pub(in crate::cpu) use self::long::add_parts;
 pub(in crate::cpu) use self::pack::Copied;
 pub(in crate::cpu) use self::tile::{CACHE_LINE, EARLY, MAX_HEIGHT, SOON, Tile};
 use super::cache::caches;

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::{Image, Sizes, padded, pointwise};
 use crate::Buffer;
 use crate::cpu::cache::caches;
-use crate::cpu::matmul::{Copied, EARLY, Kernels, Number, Operand, SOON, Tile, add_parts, heights, ranges};
+use crate::cpu::matmul::{Copied, EARLY, Kernels, Number, Operand, SOON, Tile, heights, ranges};
 use crate::cpu::read::for_parts;
 use crate::cpu::simd::Isa;
 use crate::cpu::stream;
@@ -64,7 +64,7 @@ impl Parts {
         let (first, rest) = sums.split_at(len);
         for (sum, at) in [(dw, 0), (db, middle)] {
             for_parts(sum, GRAIN / self.rows.div_ceil(self.each), &|start, sum| {
-                add_parts(sum, &first[at + start..][..sum.len()], &rest[at + start..], len, &[]);
+                add_parts(sum, &first[at + start..][..sum.len()], &rest[at + start..], len);
             });
         }
     }
@@ -74,6 +74,15 @@ impl Parts {
 pub type OnPart<'a, T> = dyn Fn(Range<usize>, [&mut [T]; 2], &mut [T]) + Sync + 'a;
 
 crate::simd! {
+    /// A row of sums from its first part and the other parts, `distance` apart.
+    fn add_parts<T>(row: &mut [T], first: &[T], rest: &[T], distance: usize) where [T: Number] {
+        row.copy_from_slice(first);
+        for part in rest.chunks(distance) {
+            for (sum, &part) in row.iter_mut().zip(part) {
+                *sum = *sum + part;
+            }
+        }
+    }
     /// Adds rows of numbers to `sums`, which is as long as a row.
     pub fn add_rows<T>(rows: &[T], sums: &mut [T]) where [T: Number] {
         let (width, mut at) = (sums.len(), 0);

@@ -19,7 +19,7 @@ use crate::cpu::threads;
 /// Rows of `b` that a part has, at least.
 const ROWS: usize = 128;
 
-/// Parts, at most: each has a result of its own to be written and read again.
+/// Parts, at most: each may have a sum of its own to be written and read again.
 const MOST: usize = 4;
 
 /// Elements of `b` that two cores' own caches hold on most machines. Of more, no thread would find its rows there again, and parts'
@@ -44,18 +44,6 @@ pub(super) fn parts<T>(p: &Problem<T>) -> usize {
 const TOGETHER: usize = 4096;
 
 crate::simd! {
-    /// A row of sums from its first part, the other parts, `distance` apart, and the bias.
-    pub(in crate::cpu) fn add_parts<T>(row: &mut [T], first: &[T], rest: &[T], distance: usize, bias: &[T]) where [T: Number] {
-        row.copy_from_slice(first);
-        for part in rest.chunks(distance) {
-            for (sum, &part) in row.iter_mut().zip(part) {
-                *sum = *sum + part;
-            }
-        }
-        for (sum, &bias) in row.iter_mut().zip(bias) {
-            *sum = *sum + bias;
-        }
-    }
     /// Adds one other sum and the bias to a row, or three as a tree: the second two before they come to the first two.
     fn add_others<T>(row: &mut [T], others: [&[T]; MOST - 1], bias: &[T]) where [T: Number] {
         let [second, third, fourth] = others;
