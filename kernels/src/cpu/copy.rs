@@ -177,7 +177,7 @@ pub fn cast(x: View, to: DType) -> Buffer {
     y
 }
 
-/// Samples of a batch that is cut between columns.
+/// Samples that are worked on together, and cut between columns.
 const FEW: usize = 128;
 
 /// Bytes as `f32`, divided. Each thread writes those columns of a small batch that it reads in a dense layer's product (see
@@ -186,11 +186,9 @@ pub fn scaled_bytes(x: View, divisor: f32) -> Buffer {
     let mut y = Buffer::unspecified(DType::F32, x.len());
     let rows = x.shape().first().map_or(1, |&rows| rows.max(1));
     let width = x.len() / rows;
-    let few = rows <= FEW;
-    let cut =
-        if few { (rows, columns_of_few(rows, width)) } else { ((chunk_len(x.len(), 1) / width.max(1)).max(1), width) };
+    let few = rows.min(FEW);
     let x = Dense::<u8>::new(x);
-    for_blocks(y.as_mut_slice::<f32>(), width, cut, &|rows, columns, y| {
+    for_blocks(y.as_mut_slice::<f32>(), width, (few, columns_of_few(few, width)), &|rows, columns, y| {
         for (row, y) in rows.zip(y.rows()) {
             bytes_to_quotients(&x.as_slice()[row * width..][columns.clone()], divisor, y);
         }

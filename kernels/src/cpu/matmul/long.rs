@@ -68,7 +68,8 @@ pub(super) unsafe fn product<T: Number>(kernels: &Kernels<T>, p: &Problem<'_, T>
     let split = Split::new(p.k, parts, 1);
     // Two threads add two parts each before they fetch the other's sum; tiles do so while they write, unless a part is itself a sum
     // of several blocks.
-    let is_block = Steps::new(kernels, p.m, p.n, split.range(0).len(), false).k >= split.range(0).len();
+    let longest = split.range(0).len();
+    let is_block = Steps::new(kernels, p.m, p.n, longest, false).k >= longest;
     let sums = if threads::threads() <= 2 && is_block { 2 } else { parts };
     let mut others = Buffer::unspecified(T::DTYPE, (sums - 1) * len);
     let others = others.as_mut_slice::<T>();
