@@ -291,9 +291,10 @@ pub fn map_tasks<R: Send>(count: usize, f: &(dyn Fn(usize) -> R + Sync)) -> Vec<
 ///
 /// Tasks that come up within a task, or while another thread shares its own, run on the thread that has them.
 pub fn for_tasks(count: usize, f: &(dyn Fn(usize) + Sync)) {
-    if count > 1 && threads() > 1 {
+    let threads = threads();
+    if count > 1 && threads > 1 {
         wake_workers();
-        if board::share(count, f) {
+        if board::share(count, threads, f) {
             return;
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Nobody waits for a worker that has not taken a task, so sharing costs next to nothing if none is awake. Where one is, the two
 //! cores hand lines of the cache to each other, and each of these steps may take longer than a small task. So there are few:
-//! all that a worker has to know is in the one line that it looks at, the caller has the first task before anyone sees the rest,
-//! and a worker says that it is done before it looks for more.
+//! all that a worker has to know is in the one line that it looks at, the caller has the first tasks before anyone sees the rest,
+//! who comes takes several tasks at a time while many are left, and a worker says that they are done before it looks for more.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -23,6 +23,8 @@ struct Board {
     left: AtomicU64,
     /// Where the memory of `task` begins, for asking for it before one may look.
     near: AtomicPtr<()>,
+    /// How many threads may come, the caller among them.
+    threads: AtomicUsize,
     /// What a task does. Only who has taken one may look, until it has said that it is done.
     task: UnsafeCell<Option<&'static Task<'static>>>,
 }
@@ -30,8 +32,12 @@ struct Board {
 // SAFETY: `task` is written by the thread that has `TAKEN`, when no task is left, and read by those that have taken one.
 unsafe impl Sync for Board {}
 
-static BOARD: Board =
-    Board { left: AtomicU64::new(0), near: AtomicPtr::new(ptr::null_mut()), task: UnsafeCell::new(None) };
+static BOARD: Board = Board {
+    left: AtomicU64::new(0),
+    near: AtomicPtr::new(ptr::null_mut()),
+    threads: AtomicUsize::new(1),
+    task: UnsafeCell::new(None),
+};
 
 /// How many tasks of the job that is pinned up workers have done.
 static DONE: Line<AtomicUsize> = Line(AtomicUsize::new(0));
@@ -74,6 +80,13 @@ impl Left {
     fn is_empty(self) -> bool {
         self.first >= self.end
     }
+
+    /// How many tasks one of so many threads takes at a time: half of an equal share of what is left, so that the last ones are
+    /// taken one by one and all threads are done together, after much fewer takings than there are tasks. This is guided
+    /// self-scheduling (Polychronopoulos and Kuck 1987), whose whole share leaves nobody anything to take over from a slow thread.
+    fn handful(self, threads: usize) -> u16 {
+        (usize::from(self.end - self.first) / (2 * threads)).max(1) as u16
+    }
 }
 
 /// Changes what is left to what `f` makes of it, if there is anything, and tells what was left before.
@@ -82,20 +95,20 @@ fn change(f: impl Fn(Left) -> Left) -> Option<Left> {
     BOARD.left.fetch_update(AcqRel, Acquire, change).ok().map(Left::of)
 }
 
-/// Calls `task(i)`. If it panics, nobody takes another one.
-fn run(task: &Task<'_>, i: usize) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(i))) {
+/// Calls `task` with each of the numbers. If one panics, its thread leaves out the others, and nobody takes another one.
+fn run(task: &Task<'_>, numbers: impl Iterator<Item = u16>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| numbers.for_each(|i| task(usize::from(i))))) {
         change(|left| Left { first: left.end, ..left });
         PANIC.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
     }
 }
 
-/// Calls `task(0)`, `task(1)`, … up to `count` on this thread and on all that come to help. If the board is in use, by
-/// another thread or further up on this one's stack, does nothing and says so.
-pub fn share(count: usize, task: &Task<'_>) -> bool {
+/// Calls `task(0)`, `task(1)`, … up to `count` on this thread and on those of `threads` that come to help. If the board is in
+/// use, by another thread or further up on this one's stack, does nothing and says so.
+pub fn share(count: usize, threads: usize, task: &Task<'_>) -> bool {
     if count > MOST {
         let each = count.div_ceil(MOST);
-        return share(count.div_ceil(each), &|i| (i * each..count.min((i + 1) * each)).for_each(task));
+        return share(count.div_ceil(each), threads, &|i| (i * each..count.min((i + 1) * each)).for_each(task));
     }
     if TAKEN.0.swap(true, Acquire) {
         return false;
@@ -105,15 +118,17 @@ pub fn share(count: usize, task: &Task<'_>) -> bool {
     // SAFETY: all tasks of the job before were taken, and whoever took one has said that it is done.
     unsafe { *BOARD.task.get() = Some(forever) };
     BOARD.near.store(ptr::from_ref(task).cast_mut().cast(), Relaxed);
+    BOARD.threads.store(threads, Relaxed);
     DONE.0.store(0, Relaxed);
     let job = Left::of(BOARD.left.load(Relaxed)).job.wrapping_add(1);
-    // The first task is this thread's already, so that it need not wait for the line to come back.
-    let left = Left { job, first: 1, end: count as u16 };
-    BOARD.left.store(left.bits(), Release);
-    let mut next = (count > 0).then_some(0);
-    while let Some(i) = next {
-        run(task, i);
-        next = change(|left| Left { first: left.first + 1, ..left }).map(|left| usize::from(left.first));
+    let all = Left { job, first: 0, end: count as u16 };
+    let rest = |left: Left| Left { first: left.first + left.handful(threads), ..left };
+    // The first tasks are this thread's already, so that it need not wait for the line to come back.
+    BOARD.left.store(if all.is_empty() { all } else { rest(all) }.bits(), Release);
+    let mut next = Some(all).filter(|all| !all.is_empty());
+    while let Some(left) = next {
+        run(task, left.first..rest(left).first);
+        next = change(rest);
     }
     let elsewhere = count - usize::from(Left::of(BOARD.left.load(Relaxed)).end);
     let mut spins = 0u32;
@@ -139,12 +154,14 @@ pub fn help() -> bool {
         return false;
     }
     prefetch(BOARD.near.load(Relaxed));
+    let threads = BOARD.threads.load(Relaxed);
+    let rest = |left: Left| Left { end: left.end - left.handful(threads), ..left };
     let mut worked = false;
-    while let Some(left) = change(|left| Left { end: left.end - 1, ..left }) {
+    while let Some(left) = change(rest) {
         // SAFETY: this thread has a task of the job whose `share` wrote it, and which waits until all have said that they are done.
         let task = unsafe { *BOARD.task.get() }.expect("written before there are tasks");
-        run(task, usize::from(left.end - 1));
-        DONE.0.fetch_add(1, Release);
+        run(task, (rest(left).end..left.end).rev());
+        DONE.0.fetch_add(usize::from(left.handful(threads)), Release);
         worked = true;
     }
     worked
@@ -203,7 +220,7 @@ mod tests {
                 let counts: Vec<AtomicUsize> = (0..round % 17).map(|_| AtomicUsize::new(0)).collect();
                 let task = |i: usize| _ = counts[i].fetch_add(1, Relaxed);
                 // Other tests may be at the board.
-                while !share(counts.len(), &task) {}
+                while !share(counts.len(), 4, &task) {}
                 assert!(counts.iter().all(|count| count.load(Relaxed) == 1), "{round}");
             }
             over.store(true, Relaxed);
@@ -214,18 +231,18 @@ mod tests {
     fn a_board_in_use_is_left_alone_and_a_panic_reaches_the_caller() {
         let inner = AtomicUsize::new(0);
         let fails = |_: usize| {
-            inner.fetch_add(usize::from(!share(1, &|_| ())), Relaxed);
+            inner.fetch_add(usize::from(!share(1, 2, &|_| ())), Relaxed);
             panic!("of a task");
         };
         let caught = loop {
-            match catch_unwind(AssertUnwindSafe(|| share(1, &fails))) {
+            match catch_unwind(AssertUnwindSafe(|| share(1, 2, &fails))) {
                 Ok(false) => {}
                 other => break other,
             }
         };
         assert_eq!(*caught.unwrap_err().downcast::<&str>().unwrap(), "of a task");
         assert_eq!(inner.load(Relaxed), 1);
-        while !share(1, &|_| ()) {}
+        while !share(1, 2, &|_| ()) {}
     }
 
     #[test]
@@ -244,7 +261,7 @@ mod tests {
                     done.fetch_add(1, Relaxed);
                 };
                 let caught = loop {
-                    match catch_unwind(AssertUnwindSafe(|| share(9, &task))) {
+                    match catch_unwind(AssertUnwindSafe(|| share(9, 2, &task))) {
                         Ok(false) => {}
                         other => break other,
                     }
@@ -261,7 +278,7 @@ mod tests {
     #[cfg_attr(miri, ignore = "a hundred thousand tasks take Miri half an hour")]
     fn more_tasks_than_the_board_counts_are_done_as_well() {
         let counts: Vec<AtomicUsize> = (0..2 * MOST + 5).map(|_| AtomicUsize::new(0)).collect();
-        while !share(counts.len(), &|i| _ = counts[i].fetch_add(1, Relaxed)) {}
+        while !share(counts.len(), 4, &|i| _ = counts[i].fetch_add(1, Relaxed)) {}
         assert!(counts.iter().all(|count| count.load(Relaxed) == 1));
     }
 }
