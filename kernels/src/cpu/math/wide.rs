@@ -4,7 +4,8 @@
 //! A register holds sixteen numbers and a pair of them 32, of which one instruction picks sixteen: tables that cost no memory
 //! access. So `e^x` needs a short polynomial only, as in Tang, "Table-driven implementation of the exponential function"
 //! (1989), and what took a quotient of polynomials is one polynomial for each of many intervals. Those are minimax fits of the
-//! relative error, by Lawson's algorithm as in [`math`](super). The functions keep the bounds of the plain ones; their last bits differ.
+//! relative error, by Lawson's algorithm as in [`math`](super). The functions' last bits differ from those of the plain
+//! ones, and their bounds by a unit at most.
 //!
 //! What is below [`Pack`] uses instructions that are known to be there: it is reached only from the two functions that the
 //! compiler builds for them, which are called where the machine was seen to have them, and is copied into these.
@@ -14,7 +15,7 @@ mod tables;
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use self::tables::{NORMAL, NORMAL_END, NORMAL_STEP, ROOTS, ROOTS_BELOW, SLOPE, STEP, TANH, TO_EXPONENT};
+use self::tables::{HALF_ROOTS_BELOW, NORMAL, NORMAL_END, NORMAL_STEP, ROOTS, SLOPE, STEP, TANH, TO_EXPONENT};
 use crate::Unary;
 use crate::cpu::simd::Isa;
 
@@ -279,20 +280,20 @@ fn exp_below(x: Pack) -> Pack {
 /// `1 + e^-x`, which is infinite below -88.71.
 #[inline(always)]
 fn one_and_exp_of_negative(x: Pack) -> Pack {
-    // From the lower bound to the upper one the power of two is at most infinite, and no less than the smallest normal number: its bits
-    // are made of integers, which takes less than scaling.
-    let x = min(all(87.0), max(all(-128.0 * std::f32::consts::LN_2), x));
-    // As in `exp_within`, with -1 in the constants.
+    // From the lower bound to the upper one half the power of two is finite, and no less than the smallest normal number: its
+    // bits are made of integers, which takes less than scaling.
+    let x = min(all(86.0), max(all(-128.0 * std::f32::consts::LN_2), x));
+    // As in `exp_within`, with -1 in the constants, and with twice the polynomial as a square and a constant: the processor adds
+    // beside its products, of which there is one less.
     let shifted = neg_mul_add(x, all(std::f32::consts::LOG2_E), all(TO_32NDS));
     let n = sub(shifted, all(TO_32NDS));
     let s = mul_add(n, all(0.693_359_4), x);
-    let s = mul_add(n, all(-2.121_944_4e-4), s);
-    let power = double(ROOTS_BELOW.picked(shifted), shifted);
-    let p = mul_add(s, all(0.5), all(-SLOPE));
-    mul_add(mul_add(p, s, all(1.0)), power, all(1.0))
+    let root = add(s, mul_add(n, all(-2.121_944_4e-4), all(-SLOPE)));
+    let double_p = mul_add(root, root, all(2.0 - SLOPE * SLOPE));
+    mul_add(double_p, double(HALF_ROOTS_BELOW.picked(shifted), shifted), all(1.0))
 }
 
-/// `1 / (1 + e^-x)` within 4 ulp, or 3e-39 where the result is that small.
+/// `1 / (1 + e^-x)` within 5 ulp, or 3e-39 where the result is that small.
 #[inline(always)]
 fn sigmoid(x: Pack) -> Pack {
     div(all(1.0), one_and_exp_of_negative(x))

@@ -12,11 +12,11 @@ pub const ROOTS: [f32; 32] = [
 /// Where a number of 32nds goes in the bits of a float, so that each 32 of them double it.
 pub const TO_EXPONENT: u32 = 23 - 5;
 
-/// [`ROOTS`] less what the number of a root adds to their bits, when all 32nds are added to the exponent at once.
-pub const ROOTS_BELOW: [f32; 32] = {
+/// Half of [`ROOTS`], less what the number of a root adds to their bits, when all 32nds are added to the exponent at once.
+pub const HALF_ROOTS_BELOW: [f32; 32] = {
     let (mut roots, mut j) = (ROOTS, 0);
     while j < roots.len() {
-        roots[j] = f32::from_bits(ROOTS[j].to_bits() - ((j as u32) << TO_EXPONENT));
+        roots[j] = f32::from_bits(ROOTS[j].to_bits() - (1 << 23) - ((j as u32) << TO_EXPONENT));
         j += 1;
     }
     roots
