@@ -4,13 +4,16 @@
 //! training step asks for the same sizes again and again. So a block that is let go is kept for the next taker of its
 //! size class. Classes grow in steps of a quarter octave, so at most a fifth of a block is never used.
 //!
-//! Each thread keeps a few small blocks to itself, which it takes and gives back without a lock.
+//! Each thread keeps a few small blocks to itself, which it takes and gives back without a lock, and without a number that other
+//! threads change as well: its line of the cache would go from core to core each time, which takes longer than a small task.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
+
+use crate::cpu::cache::Line;
 
 /// Cache lines and the widest vector registers have this size in bytes.
 const ALIGN: usize = 64;
@@ -32,29 +35,58 @@ const LOCAL_CLASSES: usize = 36;
 /// How many blocks of a class a thread keeps.
 const LOCAL_BLOCKS: usize = 4;
 
+/// How many bytes a thread may have taken, or given back, before it tells the others.
+const UNTOLD: usize = 64 << 10;
+
 static FREE: [Mutex<Vec<Block>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
-static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// What is in use, as far as threads have told. Less than nothing where one gave back what another has not told of.
+static LIVE: Line<AtomicIsize> = Line(AtomicIsize::new(0));
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// What was taken from the system and not given back; what of it is not live is cached.
 static OWNED: AtomicUsize = AtomicUsize::new(0);
 static FRESH: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static LOCAL: RefCell<Local> = const { RefCell::new(Local([const { Vec::new() }; LOCAL_CLASSES])) };
+    static LOCAL: RefCell<Local> = const { RefCell::new(Local::new()) };
 }
 
-/// The blocks that a thread keeps to itself, by class.
-struct Local([Vec<Block>; LOCAL_CLASSES]);
+/// What a thread keeps to itself.
+struct Local {
+    /// Blocks by class.
+    blocks: [Vec<Block>; LOCAL_CLASSES],
+    /// How many bytes it took since it last told the others, less those that it gave back.
+    taken: isize,
+}
+
+impl Local {
+    const fn new() -> Self {
+        Self { blocks: [const { Vec::new() }; LOCAL_CLASSES], taken: 0 }
+    }
+
+    fn tell(&mut self) {
+        tell(std::mem::take(&mut self.taken));
+    }
+}
 
 impl Drop for Local {
     fn drop(&mut self) {
-        for (class, blocks) in self.0.iter_mut().enumerate() {
+        self.tell();
+        for (class, blocks) in self.blocks.iter_mut().enumerate() {
             shared(class).append(blocks);
         }
     }
 }
 
-/// What the pool holds, in bytes.
+/// Changes what is in use for all threads to see.
+fn tell(change: isize) {
+    let live = LIVE.0.fetch_add(change, Relaxed) + change;
+    let live = usize::try_from(live).unwrap_or(0);
+    if live > PEAK.load(Relaxed) {
+        PEAK.fetch_max(live, Relaxed);
+    }
+}
+
+/// What the pool holds, in bytes: exact for what the calling thread takes and gives back, and to 64 KiB for each other thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// In use now.
@@ -69,7 +101,8 @@ pub struct Stats {
 
 /// The pool's figures at this moment.
 pub fn stats() -> Stats {
-    let live = LIVE.load(Relaxed);
+    _ = LOCAL.try_with(|local| local.borrow_mut().tell());
+    let live = usize::try_from(LIVE.0.load(Relaxed)).unwrap_or(0);
     Stats {
         live,
         peak: PEAK.load(Relaxed),
@@ -81,8 +114,7 @@ pub fn stats() -> Stats {
 
 /// Gives all cached blocks back to the system, but for the few small ones that other threads keep to themselves.
 pub fn trim() {
-    let local =
-        LOCAL.try_with(|local| std::mem::replace(&mut *local.borrow_mut(), Local(std::array::from_fn(|_| Vec::new()))));
+    let local = LOCAL.try_with(|local| std::mem::replace(&mut *local.borrow_mut(), Local::new()));
     // Dropped, they are where all threads find them.
     drop(local);
     for class in 0..CLASSES {
@@ -97,13 +129,22 @@ fn shared(class: usize) -> std::sync::MutexGuard<'static, Vec<Block>> {
     FREE[class].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What `f` makes of the calling thread's own blocks of a class; nothing if it keeps none of that class.
-fn with_local<R>(class: usize, f: impl FnOnce(&mut Vec<Block>) -> Option<R>) -> Option<R> {
-    if class >= LOCAL_CLASSES {
-        return None;
-    }
-    // A thread that is about to end has no blocks any more.
-    LOCAL.try_with(|local| f(&mut local.borrow_mut().0[class])).ok().flatten()
+/// Counts `change` bytes as taken, and returns what `f` makes of the calling thread's own blocks of a class; nothing if it
+/// keeps none of that class.
+fn with_local<R>(change: isize, class: usize, f: impl FnOnce(&mut Vec<Block>) -> Option<R>) -> Option<R> {
+    let result = LOCAL.try_with(|local| {
+        let local = &mut *local.borrow_mut();
+        local.taken += change;
+        if local.taken.unsigned_abs() >= UNTOLD {
+            local.tell();
+        }
+        local.blocks.get_mut(class).and_then(f)
+    });
+    result.unwrap_or_else(|_| {
+        // A thread that is about to end has nothing of its own any more.
+        tell(change);
+        None
+    })
 }
 
 /// A block of initialised memory that returns to the pool when dropped.
@@ -122,11 +163,7 @@ impl Block {
     /// A block of at least `bytes` bytes with unspecified contents.
     pub fn take(bytes: usize) -> Self {
         let (class, size) = size_class(bytes);
-        let live = LIVE.fetch_add(size, Relaxed) + size;
-        if live > PEAK.load(Relaxed) {
-            PEAK.fetch_max(live, Relaxed);
-        }
-        let cached = with_local(class, Vec::pop).or_else(|| shared(class).pop());
+        let cached = with_local(size.cast_signed(), class, Vec::pop).or_else(|| shared(class).pop());
         cached.unwrap_or_else(|| {
             let peak = PEAK.load(Relaxed);
             if OWNED.load(Relaxed) + size > peak + peak / 2 + SLACK {
@@ -191,10 +228,10 @@ fn ask_for_huge_pages(start: NonNull<u8>, size: usize) {
 impl Drop for Block {
     fn drop(&mut self) {
         let block = Self { start: self.start, size: self.size };
-        LIVE.fetch_sub(block.size, Relaxed);
         let (class, _) = size_class(block.size);
+        let change = -block.size.cast_signed();
         let mut block = Some(block);
-        with_local(class, |blocks| (blocks.len() < LOCAL_BLOCKS).then(|| blocks.extend(block.take())));
+        with_local(change, class, |blocks| (blocks.len() < LOCAL_BLOCKS).then(|| blocks.extend(block.take())));
         if block.is_some() {
             shared(class).extend(block);
         }

@@ -1,8 +1,14 @@
-//! The sizes of this machine's caches, which decide how kernels cut their work into blocks.
+//! The sizes of this machine's caches, which decide how kernels cut their work into blocks, and values in lines of their own.
 
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
+
+/// A value in lines of the cache that it shares with no other, of which a core that fetches one may take its neighbour too. For what
+/// several threads change, and for what one changes while others read something else.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Line<T>(pub T);
 
 /// Bytes of each level that one core can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -94,7 +94,7 @@ impl Shape {
         let (blocks, pieces) = (features.div_ceil(side), outer.div_ceil(rows));
         let mut parts = Scratch::filled(blocks * pieces * 2 * side, 0.0);
         for_chunks_over(outer * features * inner * size, &mut parts, 2 * side, &|start, sums| {
-            let (block, piece) = (start / (2 * side) / pieces, start / (2 * side) % pieces);
+            let (piece, block) = (start / (2 * side) / blocks, start / (2 * side) % blocks);
             let features = block * side..features.min((block + 1) * side);
             let (first, second) = sums.split_at_mut(side);
             let sums = [&mut first[..features.len()], &mut second[..features.len()]];
@@ -102,9 +102,9 @@ impl Shape {
         });
         let mut totals = [Scratch::filled(features, 0.0), Scratch::filled(features, 0.0)];
         let [first, second] = &mut totals;
-        let totals_of_blocks = first.chunks_mut(side).zip(second.chunks_mut(side));
-        for ((first, second), parts) in totals_of_blocks.zip(parts.chunks(pieces * 2 * side)) {
-            for (piece, part) in parts.chunks(2 * side).enumerate() {
+        for (piece, parts) in parts.chunks(blocks * 2 * side).enumerate() {
+            let totals = first.chunks_mut(side).zip(second.chunks_mut(side));
+            for ((first, second), part) in totals.zip(parts.chunks(2 * side)) {
                 let (part_first, part_second) = (&part[..first.len()], &part[side..side + second.len()]);
                 if piece == 0 {
                     first.copy_from_slice(part_first);

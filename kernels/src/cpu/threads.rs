@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use self::board::Parts;
-use super::cache::caches;
+use super::cache::{Line, caches};
 use crate::{Error, Result};
 
 /// How much work a chunk is at least, in passes of one element: some ten microseconds, several times what it costs to wake
@@ -37,7 +37,7 @@ const LINGER: Duration = Duration::from_millis(2);
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether the next call of [`for_tasks_over`] goes backwards.
-static BACK: AtomicBool = AtomicBool::new(false);
+static BACK: Line<AtomicBool> = Line(AtomicBool::new(false));
 
 /// How many workers stay awake, or were asked to.
 static AWAKE: AtomicUsize = AtomicUsize::new(0);
@@ -215,7 +215,8 @@ pub fn columns_of_few(rows: usize, width: usize) -> usize {
 pub type OnBlock<'a, T> = dyn Fn(Range<usize>, Range<usize>, &mut Block<'_, T>) + Sync + 'a;
 
 /// Calls `f(rows, columns, block)` for blocks of at most `rows` rows and `columns` columns that cover the row-major matrix `y`
-/// of `width` columns; blocks of the same columns follow each other.
+/// of `width` columns. Blocks of the same rows follow each other, so that a thread has whole rows but for its first and last ones:
+/// caches fetch ahead along rows, and would take away what another thread writes there.
 pub fn for_blocks<T: Send>(y: &mut [T], width: usize, (rows, columns): (usize, usize), f: &OnBlock<'_, T>) {
     if y.is_empty() {
         return;
@@ -226,7 +227,7 @@ pub fn for_blocks<T: Send>(y: &mut [T], width: usize, (rows, columns): (usize, u
     let bytes = size_of_val(y);
     let parts = Parts::new(y);
     for_tasks_over(bytes, down * across, &|task| {
-        let (i, j) = (task % down * rows, task / down * columns);
+        let (i, j) = (task / across * rows, task % across * columns);
         let (rows, columns) = (i..height.min(i + rows), j..width.min(j + columns));
         let (start, matrix) = (parts.place(i * width + j), PhantomData);
         f(
@@ -309,7 +310,7 @@ pub fn for_tasks(count: usize, f: &(dyn Fn(usize) + Sync)) {
 fn for_tasks_over(bytes: usize, count: usize, f: &(dyn Fn(usize) + Sync)) {
     let l2 = caches().l2;
     let threads = if 2 * bytes > l2 { threads() } else { 1 };
-    if 2 * bytes <= l2 * threads || !BACK.fetch_xor(true, Relaxed) {
+    if 2 * bytes <= l2 * threads || !BACK.0.fetch_xor(true, Relaxed) {
         return for_tasks(count, f);
     }
     // The tasks that the caller will have done when it meets its helpers, if all are as fast.

@@ -12,6 +12,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Mutex, PoisonError};
 
+use crate::cpu::cache::Line;
 use crate::cpu::stream::prefetch;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
@@ -47,10 +48,6 @@ static TAKEN: Line<AtomicBool> = Line(AtomicBool::new(false));
 
 /// What the first task that panicked left.
 static PANIC: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
-
-/// A value in lines of the cache that it shares with no other.
-#[repr(align(128))]
-struct Line<T>(T);
 
 /// Tasks that nobody has taken yet, in 64 bits.
 ///
