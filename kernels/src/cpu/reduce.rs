@@ -23,7 +23,7 @@ const LANES: usize = 32;
 const PIECE: usize = GRAIN;
 
 /// Pieces of rows that each result is made of, at most, if they are long.
-const PARTS: usize = 16;
+const PARTS: usize = 8;
 
 /// How elements of type `T` are folded into one result.
 pub trait Fold<T>: Copy + Sync {
